@@ -1,0 +1,107 @@
+package heartbeat
+
+import (
+	"hapair/heartbeat/wire"
+)
+
+// Action is something to be done. The set is closed; a slice of them is done in its order.
+type Action interface{ action() }
+
+// Send puts a message on one link, or on every heartbeat link when Link is empty.
+type Send struct {
+	Link string
+	Msg  wire.Message
+}
+
+// Acquire starts a group's resources, left to right, skipping what runs; on failure what was started is stopped again.
+// Answered by Done.
+type Acquire struct {
+	Op     OpID
+	Group  string
+	Epoch  uint64
+	Reason string
+}
+
+// Release stops a group's resources, right to left. Answered by Done. A Release cancels an Acquire of the same group that
+// is still running: that one is answered too, with its error.
+type Release struct {
+	Op     OpID
+	Group  string
+	Reason string
+}
+
+// Examine asks whether anything of a group runs here. Answered by Done with Running.
+type Examine struct {
+	Op    OpID
+	Group string
+}
+
+// Announce tells the network again where a group's addresses are: after every end of a double holding.
+type Announce struct{ Group string }
+
+// Fence asks for certainty that the node is off. Answered by Done.
+type Fence struct {
+	Op   OpID
+	Node string
+}
+
+// Reply answers a Request.
+type Reply struct {
+	ID  uint64
+	Err error // nil: accepted
+}
+
+// Notify hands a message to the rc.d scripts (protocol section 8.2): status changes and operator-defined types.
+type Notify struct{ Msg wire.Message }
+
+// Hook runs the administrator's programs for an event (hooks/EVENT.d).
+type Hook struct {
+	Event  string // became-active, became-standby, peer-lost, peer-back, resource-failed, split-found, split-ended
+	Group  string
+	Reason string
+}
+
+// Level ranks a Report as Heartbeat's log does.
+type Level int
+
+// The levels.
+const (
+	Debug Level = iota
+	Info
+	Warn
+	LevelError
+	Crit
+)
+
+// Report is one line for the log. A Transition is also kept for `status` and written to the journal.
+type Report struct {
+	Level      Level
+	Text       string
+	Transition bool
+	Reason     string // with Transition: why, in a sentence
+}
+
+// Persist asks that this be on disk soon: it is what the next Boot starts from. It never delays a heartbeat.
+type Persist struct {
+	Epochs map[string]uint64
+	Held   []string
+}
+
+// Halt ends the daemon. Released says whether the resources were stopped (a polite stop) or left running.
+type Halt struct {
+	Released bool
+	Reason   string
+}
+
+func (Send) action()     {}
+func (Acquire) action()  {}
+func (Release) action()  {}
+func (Examine) action()  {}
+func (Announce) action() {}
+func (Fence) action()    {}
+func (Reply) action()    {}
+func (Notify) action()   {}
+func (Hook) action()     {}
+func (Report) action()   {}
+func (Persist) action()  {}
+func (Halt) action()     {}

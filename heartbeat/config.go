@@ -1,0 +1,86 @@
+package heartbeat
+
+import (
+	"time"
+)
+
+// Instant is one moment as a node's clocks show it. Deadlines are computed from Mono alone; Boot minus Mono grows while the
+// machine is suspended; Wall is for display and for the `ts` field only, and may jump.
+type Instant struct {
+	Mono time.Duration // CLOCK_MONOTONIC
+	Boot time.Duration // CLOCK_BOOTTIME
+	Wall time.Time
+}
+
+// Failback is ha.cf's auto_failback.
+type Failback int
+
+// The values of auto_failback (protocol section 7.1).
+const (
+	FailbackLegacy Failback = iota // absent or `legacy`: between two of ours as On
+	FailbackOff                    // groups stay where they are
+	FailbackOn                     // a group returns to its preferred node
+)
+
+// String is the word of ha.cf.
+func (f Failback) String() string {
+	return [...]string{"legacy", "off", "on"}[f]
+}
+
+// Group is one line of haresources as far as decisions go: what is in it is none of the core's business.
+type Group struct {
+	Name      string // the line's first resource, unique
+	Preferred string // the node named at the start of the line, lower case
+	Fenced    bool   // holds something that two nodes destroy together (a mount): safety goes before availability
+}
+
+// LinkConfig names one heartbeat medium.
+type LinkConfig struct {
+	ID   string // unique, as written: "bcast eth0", "ucast eth1 10.0.0.2", "serial /dev/ttyS0"
+	Name string // the classic name, shared by several ucast lines on one device: "eth0"
+	Kind string // ucast, bcast, mcast, ucast6, mcast6, serial
+}
+
+// PingConfig names one ping node or ping group: a pseudo-node that answers echoes.
+type PingConfig struct {
+	ID    string // the link that carries it, unique: "ping 10.0.0.254"
+	Name  string // the pseudo-node's name: the host as written, or the group's name
+	Group bool
+}
+
+// Config is everything the core has to know. It is checked by New.
+type Config struct {
+	Node  string // this node, lower case
+	Peer  string // the other one; "" for a node that runs alone by configuration
+	Nodes []string
+
+	Keepalive time.Duration // between two heartbeats
+	Warntime  time.Duration // silence that is worth a warning
+	Deadtime  time.Duration // silence that means death
+	Initdead  time.Duration // silence that means death at start-up, before the first contact
+	Deadping  time.Duration // silence that means death of a ping node
+
+	Failback      Failback
+	FailbackDelay time.Duration // how long the returned preferred node must be stable first
+
+	Links  []LinkConfig
+	Pings  []PingConfig
+	Groups []Group
+
+	Fencing        bool          // a STONITH device is configured for the peer
+	FenceDelay     time.Duration // the standby waits this long before it fences
+	HopFudge       int           // ttl field = HopFudge + nodes + ping nodes
+	MaxRexmitDelay time.Duration // between two requests for one lost message
+	IPFail         bool          // compare ping nodes with the peer and hand over to the better connected
+	Managed        bool          // false: -M, membership only, no resources
+	RetryFailed    time.Duration // a node on which a group failed is tried again after this
+}
+
+// Boot is what survives a restart of the daemon, and its random seed.
+type Boot struct {
+	Generation uint32            // hg: greater than in any earlier run
+	UUID       [16]byte          // srcuuid
+	Seed       uint64            // for jitter, acknowledgement trigger and the session's challenge
+	Epochs     map[string]uint64 // group → epoch last seen
+	Held       []string          // groups that this node held when the record was written, in this same boot of the machine
+}

@@ -1,0 +1,82 @@
+package heartbeat
+
+import (
+	"hapair/heartbeat/wire"
+)
+
+// Event is something that happened. The set is closed.
+type Event interface{ event() }
+
+// OpID names one operation that the core asked for; 0 names none.
+type OpID uint64
+
+// Tick says that time has passed: Wake() is due. The daemon drains all link queues first.
+type Tick struct{}
+
+// Received is one verified message, with the link it came by.
+type Received struct {
+	Link string // LinkConfig.ID or PingConfig.ID
+	From string // sender's address for display, "" where the medium has none
+	Msg  wire.Message
+}
+
+// LinkState says that the local end of a link changed: device gone or back, carrier, EPERM from the own firewall.
+type LinkState struct {
+	Link   string
+	Up     bool
+	Reason string // why it is down, for a person
+}
+
+// Done answers Acquire, Release, Examine or Fence; Op is theirs. Err is nil on success.
+type Done struct {
+	Op  OpID
+	Err error
+	// Running, in answer to Examine: something of the group runs here.
+	Running bool
+	// Stuck, in answer to a failed Release: something of the group may still run here.
+	Stuck bool
+}
+
+// Health says that a group that this node holds runs, or no longer runs and was not to be repaired in place.
+type Health struct {
+	Group  string
+	Failed bool
+	Reason string
+}
+
+// RequestKind is what a person or a script asks for.
+type RequestKind int
+
+// The requests.
+const (
+	RequestStandby  RequestKind = iota + 1 // give Which to the peer (hb_standby)
+	RequestTakeover                        // take Which from the peer (hb_takeover)
+	RequestStop                            // release everything, say goodbye, end
+	RequestCleanup                         // forget that a group failed here
+	RequestQuit                            // end without releasing anything (restart, upgrade): resources keep running
+)
+
+// Request comes from the control socket. The core answers it with a Reply of the same ID, at once: accepted or refused.
+type Request struct {
+	ID    uint64
+	Kind  RequestKind
+	Which string // all, local, foreign, failback; "" with Groups
+	Group string // one group by name, instead of Which
+	By    string // who asked, for the journal: "operator (uid 0)", "ipfail"
+}
+
+// Reconfigure replaces the configuration of a running node (SIGHUP). Groups that went are released, new ones acquired where
+// this node owns their kind.
+type Reconfigure struct{ Config Config }
+
+// Submit is a message that a local program wants sent to the cluster as it is (FIFO, API): operator-defined types.
+type Submit struct{ Msg wire.Message }
+
+func (Tick) event()        {}
+func (Received) event()    {}
+func (LinkState) event()   {}
+func (Done) event()        {}
+func (Health) event()      {}
+func (Request) event()     {}
+func (Reconfigure) event() {}
+func (Submit) event()      {}

@@ -1,0 +1,67 @@
+package heartbeat
+
+import "time"
+
+// Status is a deep copy of what a node knows, for the command line, metrics and the journal.
+type Status struct {
+	Node        string
+	Generation  uint32
+	State       string   // init, up, active, standby, transition, stopping
+	Holds       []string // local, foreign
+	Member      string   // own status on the wire: init, up, active
+	Peer        PeerStatus
+	Pings       []PingStatus
+	Links       []LinkStatus
+	Groups      []GroupStatus
+	Transitions []Transition // newest last, at most 20
+	Failback    Failback
+	ClassicHold string // cl_status rscstatus: none, local, foreign, all, transition
+}
+
+// PeerStatus is the other node as seen from here.
+type PeerStatus struct {
+	Name        string
+	State       string // unknown, init, up, active, dead, left
+	Kind        string // hapair, linux-ha, "" while unknown
+	Holds       []string
+	Generation  uint32
+	UUID        [16]byte
+	LastHeard   time.Duration // Mono; negative when never
+	Deadtime    time.Duration // what it announced
+	Reachable   bool
+	LostPackets uint64
+}
+
+// PingStatus is a ping node as seen from here.
+type PingStatus struct {
+	Name      string
+	Up        bool
+	LastHeard time.Duration // Mono; negative when never
+}
+
+// LinkStatus is one heartbeat medium: what arrives on it from the peer.
+type LinkStatus struct {
+	ID, Name, Kind string
+	State          string        // up, late, dead, unusable
+	LastHeard      time.Duration // Mono; negative when never
+	Received       uint64
+	Reason         string // why it is unusable
+}
+
+// GroupStatus is one line of haresources: where it is and what is being done with it.
+type GroupStatus struct {
+	Name      string
+	Preferred string
+	Owner     string // the node that holds it, "" for nobody
+	State     string // idle, acquiring, held, releasing, failed, stuck, adopting
+	Epoch     uint64
+	Since     time.Time
+	Reason    string
+}
+
+// Transition is one change worth telling, with its reason.
+type Transition struct {
+	Time   time.Time
+	What   string
+	Reason string
+}

@@ -1,0 +1,6 @@
+// Package wire turns bytes into authenticated messages and back: the netstring and classic framings of Linux-HA
+// Heartbeat 3.0.6, and the keys that sign them.
+//
+// It is pure: no clock, no socket, no file of its own. Nothing that arrives can make it panic or allocate without bound,
+// and Keys.Open believes nothing of a frame before its signature is verified.
+package wire
