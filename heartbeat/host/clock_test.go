@@ -1,0 +1,85 @@
+package host_test
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hapair/heartbeat/host"
+)
+
+func TestClocksMoveTogether(t *testing.T) {
+	a, b := host.ReadClocks(), host.ReadClocks()
+	if b.Mono < a.Mono || b.Boot < a.Boot || a.Mono == 0 || a.Boot < a.Mono {
+		t.Errorf("clocks went from %+v to %+v", a, b)
+	}
+}
+
+func TestAlarmIsPrecise(t *testing.T) {
+	alarm, err := host.NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alarm.Close()
+	var late []time.Duration
+	for range 21 {
+		due := host.ReadClocks().Boot + 3*time.Millisecond + 300*time.Microsecond
+		if err := alarm.Set(due); err != nil {
+			t.Fatal(err)
+		}
+		<-alarm.C()
+		late = append(late, host.ReadClocks().Boot-due)
+	}
+	slices.Sort(late)
+	if late[0] < 0 || late[10] > time.Millisecond {
+		t.Errorf("alarm late by %v (earliest %v), want a median within 1 ms", late[10], late[0])
+	}
+}
+
+func TestAlarmInThePastFiresAndDisarmedDoesNot(t *testing.T) {
+	alarm, err := host.NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alarm.Close()
+	alarm.Set(0)
+	<-alarm.C()
+	alarm.Set(host.ReadClocks().Boot + 20*time.Millisecond)
+	alarm.Set(-1)
+	select {
+	case <-alarm.C():
+		t.Error("a disarmed alarm fired")
+	case <-time.After(60 * time.Millisecond):
+	}
+}
+
+func TestRealtimeCoversEveryThread(t *testing.T) {
+	if err := host.Realtime(1); err != nil {
+		t.Skipf("realtime scheduling not tested: %v", err)
+	}
+	defer func() {
+		if err := host.Timesharing(); err != nil {
+			t.Error(err)
+		}
+	}()
+	policies := make(chan uint32)
+	for range 8 {
+		go func() {
+			runtime.LockOSThread()
+			attr, err := unix.SchedGetAttr(0, 0)
+			if err != nil {
+				t.Error(err)
+				attr = &unix.SchedAttr{}
+			}
+			policies <- attr.Policy
+		}()
+	}
+	for range 8 {
+		if p := <-policies; p != unix.SCHED_RR {
+			t.Errorf("a thread runs under policy %d, want SCHED_RR", p)
+		}
+	}
+}
