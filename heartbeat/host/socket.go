@@ -1,0 +1,247 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// receiveBuffer is what a receive socket asks for: room for some five thousand heartbeats, so that a flood on the port, or a
+// process that was stopped for a second, does not cost the frames of the peer.
+const receiveBuffer = 4 << 20
+
+// tosLowDelay is the IP type of service that Heartbeat marks its datagrams with (protocol section 4.2).
+const tosLowDelay = 0x10
+
+// Socket is a non-blocking socket that keeps the network namespace in which it was opened. Reading waits in the runtime's
+// poller, so a Close from another goroutine ends a Read at once.
+type Socket struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// newSocket takes fd over, and closes it on error.
+func newSocket(fd int, name string) (*Socket, error) {
+	file := os.NewFile(uintptr(fd), name)
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &Socket{file: file, raw: raw}, nil
+}
+
+// Close ends every Read with os.ErrClosed.
+func (s *Socket) Close() error { return s.file.Close() }
+
+// Control calls f with the descriptor, which must not be kept.
+func (s *Socket) Control(f func(fd int) error) error {
+	var err error
+	if cerr := s.raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// Drops is how many datagrams the kernel dropped for this socket: its buffer was full, or a filter refused them.
+func (s *Socket) Drops() (n uint64) {
+	const words, dropped = 9, 8 // SK_MEMINFO_VARS, SK_MEMINFO_DROPS
+	var info [words]uint32
+	_ = s.Control(func(fd int) error {
+		size := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno == 0 {
+			n = uint64(info[dropped])
+		}
+		return nil
+	})
+	return n
+}
+
+// ListenUDP opens the receive socket of one port on one device: bound to the device and to every address, so that it survives
+// any change of addresses, and telling for each datagram where it was sent to and when the kernel received it. The port is
+// the socket's alone: a second program on it is refused (EADDRINUSE) instead of taking frames away.
+func ListenUDP(device string, port int, v6 bool) (*Socket, error) {
+	family := unix.AF_INET
+	if v6 {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	if err := prepareListen(fd, device, v6); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	var at unix.Sockaddr = &unix.SockaddrInet4{Port: port}
+	if v6 {
+		at = &unix.SockaddrInet6{Port: port}
+	}
+	if err := unix.Bind(fd, at); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("bind", err)
+	}
+	return newSocket(fd, fmt.Sprintf("udp port %d on %s", port, device))
+}
+
+func prepareListen(fd int, device string, v6 bool) error {
+	SetReceiveBuffer(fd, receiveBuffer)
+	if err := unix.BindToDevice(fd, device); err != nil {
+		return os.NewSyscallError("bind to device", err)
+	}
+	options := []option{
+		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
+		{"IP_PKTINFO", unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
+		{"IP_MULTICAST_ALL", unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0},
+	}
+	if v6 {
+		options = []option{
+			{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
+			{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1},
+			{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
+		}
+	}
+	if err := setOptions(fd, options); err != nil {
+		return err
+	}
+	if v6 { // Linux 4.20; without it a datagram of a group that another program joined is dropped by the reader
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
+		return nil
+	}
+	return attach(fd, dropOwnBroadcasts)
+}
+
+// dropOwnBroadcasts refuses, in the kernel, the copies of our own broadcasts that it hands back to us: they would cost a
+// wake-up each and say nothing about the medium. Looped multicast passes: IP_MULTICAST_LOOP rules that.
+var dropOwnBroadcasts = []bpf.Instruction{
+	bpf.LoadExtension{Num: bpf.ExtType},
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_LOOPBACK, SkipTrue: 2},
+	bpf.LoadAbsolute{Off: networkHeader + 16, Size: 1}, // first byte of the IPv4 destination
+	bpf.JumpIf{Cond: bpf.JumpLessThan, Val: 224, SkipTrue: 1},
+	bpf.RetConstant{Val: 1 << 18},
+	bpf.RetConstant{Val: 0},
+}
+
+// networkHeader is SKF_NET_OFF: offsets from it are counted from the IP header.
+const networkHeader = 0xfff00000
+
+// attach makes the kernel run a filter on everything the socket would receive.
+func attach(fd int, program []bpf.Instruction) error {
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		return fmt.Errorf("assemble socket filter: %w", err)
+	}
+	filter := make([]unix.SockFilter, len(raw))
+	for i, in := range raw {
+		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	return os.NewSyscallError("attach socket filter", err)
+}
+
+// JoinGroup subscribes the socket to a multicast group on the interface of that index.
+func (s *Socket) JoinGroup(group netip.Addr, index int) error {
+	return s.membership(group, index, unix.IP_ADD_MEMBERSHIP, unix.IPV6_JOIN_GROUP)
+}
+
+// LeaveGroup undoes JoinGroup.
+func (s *Socket) LeaveGroup(group netip.Addr, index int) error {
+	return s.membership(group, index, unix.IP_DROP_MEMBERSHIP, unix.IPV6_LEAVE_GROUP)
+}
+
+func (s *Socket) membership(group netip.Addr, index, option4, option6 int) error {
+	err := s.Control(func(fd int) error {
+		if group.Is4() {
+			return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, option4,
+				&unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(index)})
+		}
+		return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, option6,
+			&unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)})
+	})
+	return os.NewSyscallError("change membership of "+group.String(), err)
+}
+
+// ListenEcho opens a raw socket that receives ICMP (ICMPv6) echo replies with the given identifier and nothing else: every
+// other ICMP packet of the machine is refused by the kernel before it costs a wake-up. Needs CAP_NET_RAW.
+func ListenEcho(identifier uint16, v6 bool) (*Socket, error) {
+	family, proto, filter := unix.AF_INET, unix.IPPROTO_ICMP, echoReplies4(identifier)
+	if v6 {
+		family, proto, filter = unix.AF_INET6, unix.IPPROTO_ICMPV6, echoReplies6(identifier)
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
+	if err != nil {
+		return nil, os.NewSyscallError("open raw ICMP socket", err)
+	}
+	err = attach(fd, filter)
+	if err == nil {
+		err = setOptions(fd, []option{{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1}})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return newSocket(fd, "icmp echo")
+}
+
+// The ICMP message types of an echo and its answer.
+const (
+	EchoRequest4, EchoReply4 = 8, 0
+	EchoRequest6, EchoReply6 = 128, 129
+)
+
+// echoReplies4 sees the IPv4 header first.
+func echoReplies4(identifier uint16) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadMemShift{Off: 0},
+		bpf.LoadIndirect{Off: 0, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: EchoReply4, SkipTrue: 3},
+		bpf.LoadIndirect{Off: 4, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(identifier), SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 18},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
+// echoReplies6 sees the ICMPv6 header first: raw IPv6 sockets do not get the IP header.
+func echoReplies6(identifier uint16) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 0, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: EchoReply6, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: 4, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(identifier), SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 18},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
+// option is one integer socket option with its name for the error.
+type option struct {
+	name         string
+	level, which int
+	value        int
+}
+
+func setOptions(fd int, options []option) error {
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, o.level, o.which, o.value); err != nil {
+			return os.NewSyscallError("set "+o.name, err)
+		}
+	}
+	return nil
+}
+
+// SetReceiveBuffer gives a socket a receive buffer of that many bytes, past the system's limit where the capability
+// CAP_NET_ADMIN allows it, as near as can be otherwise.
+func SetReceiveBuffer(fd, size int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+	}
+}
