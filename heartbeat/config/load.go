@@ -1,0 +1,179 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hapair/haresources"
+	"hapair/heartbeat/fault"
+	"hapair/heartbeat/wire"
+)
+
+// Option changes how Load works.
+type Option func(*loader)
+
+// WithNode reads the files as the node of that name would, whatever this machine is called.
+func WithNode(name string) Option { return func(l *loader) { l.node = strings.ToLower(name) } }
+
+// loader is one call of Load.
+type loader struct {
+	node   string // from WithNode
+	cfg    *Config
+	faults fault.List
+}
+
+// Load reads ha.cf, haresources and authkeys (and nodeinfo, where there is one) of a directory. It touches nothing else of
+// the host but its node name. The Config is never nil; where the faults hold an Error nothing may be started from it.
+func Load(dir string, options ...Option) (*Config, fault.List) {
+	l := loader{cfg: &Config{Dir: dir}}
+	for _, o := range options {
+		o(&l)
+	}
+	l.identify()
+	p := l.readMain()
+	l.readTable()
+	l.readKeys()
+	if p != nil {
+		p.crossCheck()
+		l.checkTable()
+	}
+	l.faults.Sort()
+	return l.cfg, l.faults
+}
+
+// nodeinfoPath is the file whose first line overrides uname -n.
+func nodeinfoPath(dir string) string { return filepath.Join(dir, "nodeinfo") }
+
+// identify finds this node's name (protocol section 1.4).
+func (l *loader) identify() {
+	c := l.cfg
+	if l.node != "" {
+		c.Node, c.NodeSource = l.node, sourceOption
+		return
+	}
+	path := nodeinfoPath(c.Dir)
+	data, err := os.ReadFile(path)
+	first, _, _ := bytes.Cut(data, []byte("\n"))
+	name := strings.TrimSpace(string(first))
+	at := fault.Fault{File: path, Line: 1}
+	switch {
+	case err == nil && name != "":
+		c.Node, c.NodeSource = strings.ToLower(name), path
+		if strings.IndexFunc(name, notInName) >= 0 || len(name) > maxName {
+			at.Severity = fault.Error
+			l.faults.Addf(at, "one line with the node name", "%s cannot be the name of a node", quote(name))
+		}
+		return
+	case err == nil:
+		at.Severity, at.Line = fault.Warning, 0
+		l.faults.Addf(at, "write the node name, or remove the file", "the file has no first line: uname -n is used")
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR):
+		at.Severity, at.Line = fault.Warning, 0
+		l.faults.Addf(at, "", "cannot read it: %v; uname -n is used", reason(err))
+	}
+	if name, err := nodeName(); err == nil {
+		c.Node, c.NodeSource = strings.ToLower(name), "uname -n"
+	}
+}
+
+// reason is an error without the path, which the fault names already.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// open opens one of the files; where that fails it says so and notes it as unread.
+func (l *loader) open(name, hint string) (string, *os.File) {
+	path := filepath.Join(l.cfg.Dir, name)
+	f, err := os.Open(path)
+	if err == nil {
+		if info, err2 := f.Stat(); err2 == nil && !info.Mode().IsRegular() {
+			f.Close()
+			err = errors.New("not a regular file")
+		}
+	}
+	if err != nil {
+		l.unread(path, hint, err)
+		return path, nil
+	}
+	return path, f
+}
+
+// unread notes a file that could not be read.
+func (l *loader) unread(path, hint string, err error) {
+	l.cfg.Unread = append(l.cfg.Unread, path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = "run this as root"
+	case !errors.Is(err, fs.ErrNotExist):
+		hint = ""
+	}
+	l.faults.Addf(fault.Fault{File: path, Severity: fault.Error}, hint, "cannot read it: %v", reason(err))
+}
+
+// read reads a whole file of bounded length.
+func (l *loader) read(name, hint string) (path string, data []byte, ok bool) {
+	path, f := l.open(name, hint)
+	if f == nil {
+		return path, nil, false
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("longer than %d bytes", maxFile)
+	}
+	if err != nil {
+		l.unread(path, hint, err)
+		return path, nil, false
+	}
+	return path, data, true
+}
+
+// readMain reads ha.cf; nil where that cannot be read.
+func (l *loader) readMain() *parser {
+	path, data, ok := l.read("ha.cf", "copy a sample there, edit it, and try again")
+	if !ok {
+		return nil
+	}
+	return parse(l.cfg, path, data, &l.faults)
+}
+
+// readTable reads haresources.
+func (l *loader) readTable() {
+	path, f := l.open("haresources", "write one line for each group: NODE RESOURCE [RESOURCE …]; an empty file is allowed")
+	l.cfg.Table.File = path
+	if f == nil {
+		return
+	}
+	defer f.Close()
+	table, faults := haresources.Parse(path, f)
+	l.cfg.Table = table
+	l.faults = append(l.faults, faults...)
+}
+
+// readKeys reads authkeys, unless others can read it too.
+func (l *loader) readKeys() {
+	path, f := l.open("authkeys", "write two lines, `auth 1` and `1 sha1 SECRET`, the same on both nodes, and chmod 600 it")
+	if f == nil {
+		return
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Mode().Perm()&0o044 != 0 {
+		l.faults.Addf(fault.Fault{File: path, Severity: fault.Error}, "chmod 600 "+path,
+			"mode %04o lets others than the owner read the keys: refused, as by Linux-HA", info.Mode().Perm())
+	}
+	keys, faults := wire.ReadKeys(path, f)
+	l.cfg.Keys = keys
+	l.faults = append(l.faults, faults...)
+}

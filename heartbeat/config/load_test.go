@@ -1,0 +1,170 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"hapair/haresources"
+	"hapair/heartbeat/config"
+)
+
+// TestDefaults checks what holds where ha.cf says nothing, as Linux-HA's own log shows it (protocol section 1.1 rule 9).
+func TestDefaults(t *testing.T) {
+	c, faults := config.Load(directory(t, map[string]string{"ha.cf": "bcast eth0\nnode alpha beta\n"}), config.WithNode("alpha"))
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"cluster": "linux-ha", "hopfudge": "1", "baud": "19200", "hbgenmethod": "file", "realtime": "true", "msgfmt": "classic",
+		"conn_logd_time": "60", "log_badpack": "true", "syslogmsgfmt": "true", "coredumps": "true", "pacemaker": "false",
+		"autojoin": "none", "uuidfrom": "file", "compression": "zlib", "compression_threshold": "2", "traditional_compression": "no",
+		"max_rexmit_delay": "250", "record_config_changes": "on", "record_pengine_inputs": "on", "enable_config_writes": "on",
+		"memreserve": "6500", "auto_failback": "legacy", "bcast": "eth0", "node": "beta",
+	} {
+		if got, found := c.Directive(name); !found || got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	for _, name := range []string{"watchdog", "crm", "logfile", "nonsense"} {
+		if got, found := c.Directive(name); found {
+			t.Errorf("%s: got %q, want none", name, got)
+		}
+	}
+	if c.Log.Facility != "daemon" {
+		t.Errorf("log goes to %q, want daemon", c.Log.Facility)
+	}
+}
+
+// Reference: protocol section 1.5, "initdead when absent".
+func TestInitdead(t *testing.T) {
+	for deadtime, want := range map[string]time.Duration{
+		"200ms": 12 * time.Second, "5999ms": 12 * time.Second, "6": 12 * time.Second, "8": 16 * time.Second,
+		"10": 20 * time.Second, "10001ms": 10001 * time.Millisecond, "30": 30 * time.Second,
+	} {
+		c, _ := config.Load(directory(t, map[string]string{"ha.cf": "keepalive 50ms\ndeadtime " + deadtime + "\nbcast eth0\nnode alpha\n"}))
+		if c.Initdead != want || c.Warntime != c.Deadtime/2 || c.Deadping != c.Deadtime {
+			t.Errorf("deadtime %s: initdead %v, want %v; warntime %v, deadping %v", deadtime, c.Initdead, want, c.Warntime, c.Deadping)
+		}
+	}
+}
+
+// TestEveryDirectiveHasACase makes sure that the fixture with every directive holds every directive.
+func TestEveryDirectiveHasACase(t *testing.T) {
+	text := extra(filepath.Join(cases, "every-directive"), "ha.cf") + extra(filepath.Join(cases, "values-wrong"), "ha.cf")
+	for _, name := range append(config.DirectiveNames(), "udp") {
+		if name == "udp" {
+			text += extra(filepath.Join(cases, "udp-alias"), "ha.cf")
+		}
+		if name == "hbaping" || name == "openais" || name == "tipc" || name == "pacemaker" {
+			continue // as rds, and as crm
+		}
+		if !regexp.MustCompile(`(?m)^` + name + `\s`).MatchString(text) {
+			t.Errorf("no case holds the directive %s", name)
+		}
+	}
+}
+
+// TestUnreadable tells a file that cannot be read from one that is wrong.
+func TestUnreadable(t *testing.T) {
+	dir := directory(t, nil)
+	path := filepath.Join(dir, "ha.cf")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, faults := config.Load(dir, config.WithNode("alpha"))
+	if len(c.Unread) != 1 || c.Unread[0] != path || faults.Err() == nil || !strings.Contains(faults.Error(), "not a regular file") {
+		t.Errorf("unread %v, faults %v", c.Unread, faults)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, faults := config.Load(dir); len(c.Unread) != 1 || !strings.Contains(faults.Error(), "longer than") {
+		t.Errorf("unread %v, faults %v", c.Unread, faults)
+	}
+}
+
+// TestPrefersSafety: mounts do, addresses do not, and a pragma has the last word.
+func TestPrefersSafety(t *testing.T) {
+	for line, want := range map[string]bool{
+		"alpha 10.0.0.1": false,
+		"alpha 10.0.0.1 Filesystem::/dev/sdb1::/srv::ext4": true,
+		"alpha drbddisk::r0": true,
+		"alpha ocf:heartbeat:Filesystem::device=/dev/sdb1::directory=/srv": true,
+		"alpha systemd:Filesystem":                                             false,
+		"alpha 10.0.0.1 #hapair: prefer=safety":                                true,
+		"alpha Filesystem::/dev/sdb1::/srv::ext4 #hapair: prefer=availability": false,
+	} {
+		table, _ := haresources.Parse("haresources", strings.NewReader(line))
+		if len(table.Groups) != 1 || config.PrefersSafety(table.Groups[0]) != want {
+			t.Errorf("%s: want %v", line, want)
+		}
+	}
+}
+
+// TestPragmaKeys: every key has an explanation and a default that reads back.
+func TestPragmaKeys(t *testing.T) {
+	for _, k := range config.PragmaKeys() {
+		if d, err := haresources.ParseDuration(k.Default); err != nil || d <= 0 || k.Explain == "" || k.Kind != "time" {
+			t.Errorf("%+v: %v", k, err)
+		}
+	}
+}
+
+// FuzzHaCf: no input panics, and every fault lies inside the file.
+func FuzzHaCf(f *testing.F) {
+	dirs, err := filepath.Glob(filepath.Join(cases, "*"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, dir := range dirs {
+		f.Add([]byte(extra(dir, "ha.cf")))
+	}
+	dir := f.TempDir()
+	for name, text := range map[string]string{"haresources": "alpha 10.20.0.100 apache2\n", "authkeys": "auth 1\n1 sha1 Kv9x-fixture-2f81c7d4\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			f.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "ha.cf")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, faults := config.Load(dir, config.WithNode("alpha"))
+		lines := strings.Split(string(data), "\n")
+		for _, fault := range faults {
+			if fault.File != path {
+				continue
+			}
+			if fault.Line < 0 || fault.Line > len(lines) || fault.Line == 0 && fault.Col > 0 {
+				t.Errorf("outside the file: %v", fault)
+			} else if fault.Line > 0 && (fault.Col < 0 || fault.Col > len(lines[fault.Line-1])+1) {
+				t.Errorf("outside the line of %d bytes: %v", len(lines[fault.Line-1]), fault)
+			}
+			if strings.ContainsAny(fault.Error(), "\x00\x1b\n") {
+				t.Errorf("control character in %q", fault.Error())
+			}
+		}
+		if faults.Err() != nil {
+			return
+		}
+		if len(c.Links) == 0 || len(c.Nodes) == 0 || c.Keys == nil || 2*c.Keepalive >= c.Deadtime || c.Initdead < c.Deadtime || c.Warntime <= 0 {
+			t.Errorf("accepted: %+v", c)
+		}
+		for _, l := range c.Links {
+			if l.ID == "" || (l.Kind == "serial") != (l.Baud > 0) || (l.Kind == "serial") != (l.Port == 0) {
+				t.Errorf("accepted: %+v", l)
+			}
+		}
+	})
+}
