@@ -160,3 +160,11 @@ func (g Group) duration(key string, r Resource, otherwise time.Duration) time.Du
 	}
 	return otherwise
 }
+
+// count is the pragma's value as a number, or otherwise where it is absent.
+func (g Group) count(key string, otherwise int) int {
+	if n, err := strconv.Atoi(g.Pragmas[key]); err == nil {
+		return n
+	}
+	return otherwise
+}

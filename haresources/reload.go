@@ -1,0 +1,196 @@
+package haresources
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// Reload changes the Manager to another table. Resources that stand in both are never touched, wherever they stand on their
+// line. In groups that are held, resources that are gone are stopped and then new ones started; what is not held is only
+// replaced. A removed group that is held stays known, with what no other group took over, until it is released; its
+// successor (Difference.Renamed) holds what the two share, running, and is to be acquired to start the rest.
+//
+// When a new resource cannot be opened nothing is changed. Otherwise the error joins the OperationErrors and StuckErrors of
+// what could not be started or stopped.
+func (m *Manager) Reload(ctx context.Context, t Table) (Difference, error) {
+	m.reloading.Lock()
+	defer m.reloading.Unlock()
+	d := Diff(m.Table(), t)
+	updates, err := m.updates(t, d)
+	if err != nil {
+		return Difference{}, err
+	}
+	m.mu.Lock()
+	m.table = t
+	for _, name := range d.Added {
+		m.groups[name] = updates[name].target
+	}
+	m.mu.Unlock()
+	var all sync.WaitGroup
+	errs := make([]error, len(t.Groups))
+	for i, def := range t.Groups {
+		u := updates[def.Name]
+		all.Go(func() { errs[i] = u.apply(ctx) })
+	}
+	all.Wait()
+	for _, name := range d.Removed {
+		m.dropIdle(name)
+	}
+	return d, errors.Join(errs...)
+}
+
+// dropIdle forgets a removed group that is neither held nor in motion.
+func (m *Manager) dropIdle(name string) {
+	g, err := m.find(name)
+	if err != nil {
+		return
+	}
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+		if !m.Held(name) {
+			m.forget(g)
+		}
+	default:
+	}
+}
+
+// update is what a Reload does to one group.
+type update struct {
+	def    Group
+	fresh  map[int]*item // opened agents of new resources, by index in def
+	source *group        // where the others are
+	target *group        // source itself, unless the group has another name now
+}
+
+// updates opens the agents of all new resources, and changes nothing.
+func (m *Manager) updates(t Table, d Difference) (map[string]*update, error) {
+	all := map[string]*update{}
+	var errs []error
+	for _, def := range t.Groups {
+		u := &update{def: def, fresh: map[int]*item{}, source: &group{}}
+		name := def.Name
+		for old, heir := range d.Renamed {
+			if heir == name {
+				name = old
+			}
+		}
+		if g, err := m.find(name); err == nil {
+			u.source = g
+		}
+		u.target = u.source
+		if slices.Contains(d.Added, def.Name) {
+			u.target = &group{manager: m, turn: make(chan struct{}, 1), def: def}
+		}
+		known := u.source.snapshot()
+		for i, r := range def.Resources {
+			if k := indexOf(known, r); k >= 0 {
+				known = slices.Delete(known, k, k+1)
+				continue
+			}
+			it, err := m.openItem(def, r)
+			errs = append(errs, err)
+			u.fresh[i] = it
+		}
+		all[def.Name] = u
+	}
+	return all, errors.Join(errs...)
+}
+
+// apply carries the update out.
+func (u *update) apply(ctx context.Context) error {
+	if u.source.turn != nil {
+		end, err := u.source.begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	items, gone := u.sort()
+	var errs []error
+	for _, it := range items {
+		errs = append(errs, it.configure(u.def))
+	}
+	if u.target != u.source {
+		u.source.replace(u.source.definition(), gone)
+		u.target.replace(u.def, items)
+		return errors.Join(errs...)
+	}
+	g := u.target
+	g.mu.Lock()
+	held := g.held
+	g.mu.Unlock()
+	if held {
+		g.unwatch(gone)
+		slices.Reverse(gone)
+		errs = append(errs, g.stopAll(ctx, gone))
+	}
+	closeAll(gone)
+	g.replace(u.def, items)
+	if held {
+		errs = append(errs, u.startFresh(ctx, items))
+	}
+	return errors.Join(errs...)
+}
+
+// sort puts old and new items into the new order, and finds those that are not in it.
+func (u *update) sort() (items, gone []*item) {
+	gone = u.source.snapshot()
+	for i, r := range u.def.Resources {
+		it := u.fresh[i]
+		if it == nil {
+			k := indexOf(gone, r)
+			it = gone[k]
+			it.move(r)
+			gone = slices.Delete(gone, k, k+1)
+		}
+		items = append(items, it)
+	}
+	return items, gone
+}
+
+// startFresh starts the new items, left to right. One that fails is stopped again and leaves the others alone.
+func (u *update) startFresh(ctx context.Context, items []*item) error {
+	var fresh, started []*item
+	for i, it := range items {
+		if u.fresh[i] != nil {
+			fresh = append(fresh, it)
+		}
+	}
+	var errs []error
+	for len(fresh) > 0 {
+		n, err := u.target.startUnit(ctx, fresh[:unit(fresh)])
+		started, fresh = append(started, fresh[:n]...), fresh[n:]
+		if err != nil {
+			errs = append(errs, err, u.target.stop(context.WithoutCancel(ctx), fresh[0]))
+			fresh = fresh[1:]
+		}
+	}
+	u.target.watch(started)
+	return errors.Join(errs...)
+}
+
+// replace changes what the group consists of.
+func (g *group) replace(def Group, items []*item) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.def, g.items = def, items
+}
+
+// move notes where the resource stands now, and how it is spelled.
+func (it *item) move(r Resource) {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	it.place, it.status.Spec = r, r.Spec
+}
+
+// closeAll ends what agents do on their own.
+func closeAll(items []*item) {
+	for _, it := range items {
+		if c, ok := it.agent.(interface{ Close() error }); ok {
+			_ = c.Close() // their resource is stopped: there is nothing left that could be lost
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package haresources_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"hapair/haresources"
+)
+
+func TestReload(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld()
+	m := manager(t, w, "alpha a b c", "alpha d e", "beta f", "beta g")
+	for _, name := range []string{"a", "d", "g"} {
+		if err := m.Acquire(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.did()
+	changed := table(t, "alpha a x c y #hapair: announce-refresh=9s", "alpha z e", "beta f h")
+	d, err := m.Reload(ctx, changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(d); got != fmt.Sprint(haresources.Diff(table(t, "alpha a b c", "alpha d e", "beta f", "beta g"), changed)) {
+		t.Errorf("difference %s", got)
+	}
+	expect(t, w, "-b +x +y") // f is not held: its new h is not started
+	if got := w.fake("c").pragma; got != "9s" {
+		t.Errorf("pragma after reload: %q", got)
+	}
+	if w.fake("b").closed != 1 || w.fake("b").watched != 0 || w.fake("x").watched != 1 || w.fake("c").watched != 1 {
+		t.Error("watching or closing is wrong")
+	}
+	if err := m.Release(ctx, "d"); err != nil { // the renamed group gives up what its heir did not take
+		t.Fatal(err)
+	}
+	expect(t, w, "-d")
+	if err := m.Acquire(ctx, "z"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, w, "+z =e")
+	if err := m.Release(ctx, "g"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, w, "-g")
+	if err := m.Release(ctx, "g"); err == nil {
+		t.Error("a removed group is still known after its release")
+	}
+	if m.Resources("d") != nil {
+		t.Error("the old name is still known")
+	}
+	if got := m.Table().String(); got != changed.String() {
+		t.Errorf("table %s", got)
+	}
+}
+
+func TestReloadBadChangesNothing(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld()
+	m := manager(t, w, "alpha a b")
+	if err := m.Acquire(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	w.did()
+	if _, err := m.Reload(ctx, table(t, "alpha a c", "beta bad")); err == nil {
+		t.Fatal("no error")
+	}
+	if err := m.Release(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, w, "-b -a")
+}
+
+func TestReloadReportsFailures(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld()
+	m := manager(t, w, "alpha a b")
+	if err := m.Acquire(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	w.did()
+	w.fake("x").startErr = errors.New("exit code 1")
+	_, err := m.Reload(ctx, table(t, "alpha a x b y"))
+	var op *haresources.OperationError
+	if !errors.As(err, &op) || op.Resource != "x" {
+		t.Errorf("error %v", err)
+	}
+	expect(t, w, "!+x -x +y")
+	if got := w.running(); !slices.Equal(got, []string{"a", "b", "y"}) {
+		t.Errorf("runs %v", got)
+	}
+}
+
+func TestReloadSameResourceTwice(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld()
+	m := manager(t, w, "alpha a b")
+	if err := m.Acquire(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Reload(ctx, table(t, "alpha a b b")); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Resources("a")); n != 3 {
+		t.Errorf("%d resources", n)
+	}
+}
+
+// TestReloadProperty: what stands in both tables is not touched, and afterwards exactly what stands in the new one runs.
+func TestReloadProperty(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		w := newWorld()
+		before := letters(r)
+		m := manager(t, w, "alpha key "+strings.Join(before, " "))
+		if err := m.Acquire(ctx, "key"); err != nil {
+			t.Fatal(err)
+		}
+		w.did()
+		after := letters(r)
+		if _, err := m.Reload(ctx, table(t, "alpha key "+strings.Join(after, " "))); err != nil {
+			t.Fatal(err)
+		}
+		trace := w.did()
+		for _, step := range strings.Fields(trace) {
+			name := step[1:]
+			if slices.Contains(before, name) && slices.Contains(after, name) {
+				t.Fatalf("seed %d: %v to %v touched %s: %s", seed, before, after, name, trace)
+			}
+		}
+		want := append([]string{"key"}, after...)
+		slices.Sort(want)
+		if got := w.running(); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: runs %v, want %v", seed, got, want)
+		}
+	}
+}
