@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -39,41 +41,93 @@ type InterfaceAddr struct {
 	Tentative bool         // IPv6: duplicate address detection runs or failed; it cannot be used yet
 }
 
-// Interfaces lists every interface, in the order of their indexes.
-func Interfaces() ([]Interface, error) {
-	links, err := dumped(netlink.LinkList())
-	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
-	}
-	addrs, err := dumped(netlink.AddrList(nil, netlink.FAMILY_ALL))
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	list := make([]Interface, len(links))
-	for i, l := range links {
-		list[i] = newInterface(l, addrs)
-	}
-	slices.SortFunc(list, func(a, b Interface) int { return a.Index - b.Index })
-	return list, nil
+// View looks at the interfaces of the network namespace in which NewView was called, from whatever thread it is used.
+// Safe for concurrent use.
+type View struct {
+	mu     sync.Mutex // the library's Close must not meet a question
+	handle *netlink.Handle
+	closed bool
 }
 
-// InterfaceByName looks one interface up. Its error is ErrNoInterface, with the nearest existing name, when there is none.
-func InterfaceByName(name string) (Interface, error) {
-	l, err := netlink.LinkByName(name)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return Interface{}, noInterface(name)
-	}
+// here looks at the namespace of the calling thread, with a socket made for each question.
+var here = &View{handle: new(netlink.Handle)}
+
+// NewView opens a View on the calling thread's namespace; Close releases it.
+func NewView() (*View, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return Interface{}, fmt.Errorf("look up interface %q: %w", name, err)
+		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	addrs, err := dumped(netlink.AddrList(l, netlink.FAMILY_ALL))
-	if errors.Is(err, unix.ENODEV) {
-		return Interface{}, noInterface(name)
+	return &View{handle: handle}, nil
+}
+
+// Close releases the View's socket.
+func (v *View) Close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.handle.Close()
+	v.closed = true
+}
+
+// ask runs a question unless the View is closed.
+func (v *View) ask(question func() error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return os.ErrClosed
 	}
-	if err != nil {
-		return Interface{}, fmt.Errorf("list addresses of %s: %w", name, err)
-	}
-	return newInterface(l, addrs), nil
+	return question()
+}
+
+// Interfaces lists every interface of the calling thread's namespace, in the order of their indexes.
+func Interfaces() ([]Interface, error) { return here.Interfaces() }
+
+// InterfaceByName looks one interface of the calling thread's namespace up. Its error is ErrNoInterface, with the nearest
+// existing name, when there is none.
+func InterfaceByName(name string) (Interface, error) { return here.Interface(name) }
+
+// Interfaces lists every interface, in the order of their indexes.
+func (v *View) Interfaces() (list []Interface, err error) {
+	err = v.ask(func() error {
+		links, err := dumped(v.handle.LinkList())
+		if err != nil {
+			return fmt.Errorf("list interfaces: %w", err)
+		}
+		addrs, err := dumped(v.handle.AddrList(nil, netlink.FAMILY_ALL))
+		if err != nil {
+			return fmt.Errorf("list addresses: %w", err)
+		}
+		list = make([]Interface, len(links))
+		for i, l := range links {
+			list[i] = newInterface(l, addrs)
+		}
+		slices.SortFunc(list, func(a, b Interface) int { return a.Index - b.Index })
+		return nil
+	})
+	return list, err
+}
+
+// Interface looks one interface up. Its error is ErrNoInterface, with the nearest existing name, when there is none.
+func (v *View) Interface(name string) (found Interface, err error) {
+	err = v.ask(func() error {
+		l, err := v.handle.LinkByName(name)
+		if errors.As(err, new(netlink.LinkNotFoundError)) {
+			return v.noInterface(name)
+		}
+		if err != nil {
+			return fmt.Errorf("look up interface %q: %w", name, err)
+		}
+		addrs, err := dumped(v.handle.AddrList(l, netlink.FAMILY_ALL))
+		if errors.Is(err, unix.ENODEV) {
+			return v.noInterface(name)
+		}
+		if err != nil {
+			return fmt.Errorf("list addresses of %s: %w", name, err)
+		}
+		found = newInterface(l, addrs)
+		return nil
+	})
+	return found, err
 }
 
 // IsOwnAddress says whether addr is an address of this machine, on any interface. A zone on addr restricts the search to that
@@ -130,9 +184,9 @@ func dumped[T any](list []T, err error) ([]T, error) {
 	return list, err
 }
 
-func noInterface(name string) error {
+func (v *View) noInterface(name string) error {
 	var names []string
-	if links, err := dumped(netlink.LinkList()); err == nil {
+	if links, err := dumped(v.handle.LinkList()); err == nil {
 		for _, l := range links {
 			names = append(names, l.Attrs().Name)
 		}

@@ -113,24 +113,9 @@ func prepareListen(fd int, device string, v6 bool) error {
 	}
 	if v6 { // Linux 4.20; without it a datagram of a group that another program joined is dropped by the reader
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
-		return nil
 	}
-	return attach(fd, dropOwnBroadcasts)
+	return nil
 }
-
-// dropOwnBroadcasts refuses, in the kernel, the copies of our own broadcasts that it hands back to us: they would cost a
-// wake-up each and say nothing about the medium. Looped multicast passes: IP_MULTICAST_LOOP rules that.
-var dropOwnBroadcasts = []bpf.Instruction{
-	bpf.LoadExtension{Num: bpf.ExtType},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_LOOPBACK, SkipTrue: 2},
-	bpf.LoadAbsolute{Off: networkHeader + 16, Size: 1}, // first byte of the IPv4 destination
-	bpf.JumpIf{Cond: bpf.JumpLessThan, Val: 224, SkipTrue: 1},
-	bpf.RetConstant{Val: 1 << 18},
-	bpf.RetConstant{Val: 0},
-}
-
-// networkHeader is SKF_NET_OFF: offsets from it are counted from the IP header.
-const networkHeader = 0xfff00000
 
 // attach makes the kernel run a filter on everything the socket would receive.
 func attach(fd int, program []bpf.Instruction) error {

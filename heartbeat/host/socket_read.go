@@ -20,6 +20,7 @@ type Reader struct {
 	From      netip.Addr // sender, without zone
 	To        netip.Addr // destination in the IP header; invalid on a raw socket
 	Unicast   bool       // To is one of this machine's own addresses: neither broadcast nor multicast
+	Own       bool       // our own broadcast, which the kernel hands back to us
 	Truncated bool       // it was longer than the buffer
 
 	stamp   int64 // kernel receive time, wall clock, ns; 0 unknown
@@ -91,7 +92,7 @@ func (r *Reader) sender() netip.Addr {
 
 // ancillary reads the receive time and the packet information.
 func (r *Reader) ancillary(control []byte) {
-	r.stamp, r.To, r.Unicast = 0, netip.Addr{}, false
+	r.stamp, r.To, r.Unicast, r.Own = 0, netip.Addr{}, false, false
 	for len(control) >= unix.SizeofCmsghdr {
 		header, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
@@ -104,7 +105,10 @@ func (r *Reader) ancillary(control []byte) {
 		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0]))
 			r.To = netip.AddrFrom4(info.Addr)
-			r.Unicast = info.Addr == info.Spec_dst // the kernel tells the local address here: another one for a broadcast
+			// Spec_dst is the address of ours that would answer: the destination itself, or, of a broadcast or multicast, the
+			// one that faces the sender. That is the sender's own only when we sent it.
+			r.Unicast = info.Addr == info.Spec_dst
+			r.Own = !r.Unicast && !r.To.IsMulticast() && r.From == netip.AddrFrom4(info.Spec_dst)
 		case header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			r.To = netip.AddrFrom16((*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0])).Addr)
 			r.Unicast = !r.To.IsMulticast()

@@ -1,0 +1,270 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hapair/heartbeat/host"
+)
+
+// hubKey tells receive sockets apart. The index is part of it because a device that was deleted and made again is another one.
+type hubKey struct {
+	netDev, netIno uint64 // the network namespace
+	device         string
+	index          int
+	port           int
+	v6             bool
+}
+
+// hubs is every receive socket of the process. The kernel allows one per port and device, so it cannot be each link's own.
+var hubs = struct {
+	sync.Mutex
+	open map[hubKey]*hub
+}{open: map[hubKey]*hub{}}
+
+// hub is the receive socket that all UDP links of one device, port and address family share. It has no goroutine that reads:
+// of the links that wait in Receive one holds the baton, reads for all, and passes it on when a frame for itself came. So the
+// usual single link pays nothing for the sharing.
+type hub struct {
+	key    hubKey
+	socket *host.Socket
+	view   *host.View
+	limit  *limiter // used by the holder of the baton only
+	baton  chan struct{}
+	lines  atomic.Pointer[[]*udp] // replaced, never changed, under hubs' lock
+	stop   context.CancelFunc     // ends the watch
+
+	unclaimed atomic.Uint64 // frames for no link of ours
+}
+
+// joinHub adds l to the receive socket that it belongs to, which it opens when l is the first. The socket is opened in the
+// namespace of the calling thread.
+func joinHub(l *udp, device host.Interface) (*hub, error) {
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
+		return nil, os.NewSyscallError("look at network namespace", err)
+	}
+	key := hubKey{ns.Dev, ns.Ino, device.Name, device.Index, l.spec.Port, l.dest.Is6()}
+	hubs.Lock()
+	defer hubs.Unlock()
+	h := hubs.open[key]
+	if h == nil {
+		var err error
+		if h, err = newHub(key); err != nil {
+			return nil, err
+		}
+		hubs.open[key] = h
+	}
+	if err := h.add(l); err != nil {
+		h.closeUnused()
+		return nil, err
+	}
+	return h, nil
+}
+
+func newHub(key hubKey) (*hub, error) {
+	socket, err := host.ListenUDP(key.device, key.port, key.v6)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("%w: another program has UDP port %d (see: ss -lunp sport = :%d): %w", ErrInUse, key.port, key.port, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on UDP port %d: %w", key.port, err)
+	}
+	view, err := host.NewView()
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	changes, err := host.WatchLinks(ctx)
+	if err != nil {
+		cancel()
+		view.Close()
+		socket.Close()
+		return nil, err
+	}
+	h := &hub{key: key, socket: socket, view: view, limit: newLimiter(), baton: make(chan struct{}, 1), stop: cancel}
+	h.lines.Store(new([]*udp))
+	h.baton <- struct{}{}
+	go h.watch(changes)
+	return h, nil
+}
+
+// add is called under hubs' lock.
+func (h *hub) add(l *udp) error {
+	lines := *h.lines.Load()
+	joined := false
+	for _, other := range lines {
+		if other.spec.Kind == l.spec.Kind && other.dest == l.dest {
+			return fmt.Errorf("%w: it is configured twice, also as %q", ErrInUse, other.spec.ID)
+		}
+		joined = joined || other.dest == l.dest
+	}
+	if l.dest.IsMulticast() && !joined {
+		if err := h.socket.JoinGroup(l.dest, h.key.index); err != nil {
+			return err
+		}
+	}
+	lines = append(slices.Clone(lines), l)
+	h.lines.Store(&lines)
+	return nil
+}
+
+// leave removes l; the last one closes the socket.
+func (h *hub) leave(l *udp) {
+	hubs.Lock()
+	defer hubs.Unlock()
+	old := *h.lines.Load()
+	lines := slices.DeleteFunc(slices.Clone(old), func(other *udp) bool { return other == l })
+	if len(lines) == len(old) {
+		return
+	}
+	h.lines.Store(&lines)
+	if l.dest.IsMulticast() {
+		_ = h.socket.LeaveGroup(l.dest, h.key.index) // fails when the device is gone, and with it the membership
+	}
+	h.closeUnused()
+}
+
+// closeUnused is called under hubs' lock.
+func (h *hub) closeUnused() {
+	if len(*h.lines.Load()) > 0 {
+		return
+	}
+	delete(hubs.open, h.key)
+	h.stop()
+	h.socket.Close()
+	h.view.Close()
+}
+
+// settle is how long the watch waits after a change before it looks, so that a thousand addresses are one look.
+const settle = 20 * time.Millisecond
+
+// watch checks what the links stand on whenever the kernel says that something about the device changed. Addresses of any
+// device matter too: a peer's may become our own.
+func (h *hub) watch(changes <-chan host.LinkChange) {
+	var due <-chan time.Time
+	for {
+		select {
+		case _, ok := <-changes:
+			if !ok {
+				return
+			}
+			if due == nil {
+				due = time.After(settle)
+			}
+		case <-due:
+			due = nil
+			h.check()
+		}
+	}
+}
+
+// check fails every link that has lost its ground.
+func (h *hub) check() {
+	ground, err := h.ground()
+	for _, l := range *h.lines.Load() {
+		cause := err
+		if cause == nil {
+			cause = l.check(ground)
+		}
+		if cause != nil && (errors.Is(cause, ErrGone) || errors.Is(cause, ErrOwnAddress)) {
+			l.fail(fmt.Errorf("receive on %s: %w", l.spec.ID, cause))
+		}
+	}
+}
+
+// ground looks at the device, and at all interfaces where a link must know whether its peer's address became our own.
+func (h *hub) ground() (ground, error) {
+	list, err := h.view.Interfaces()
+	if err != nil {
+		return ground{}, err
+	}
+	at := slices.IndexFunc(list, func(i host.Interface) bool { return i.Name == h.key.device })
+	switch {
+	case at < 0:
+		return ground{}, fmt.Errorf("%w: %s vanished", ErrGone, h.key.device)
+	case list[at].Index != h.key.index:
+		return ground{}, fmt.Errorf("%w: another device is called %s now", ErrGone, h.key.device)
+	}
+	return ground{device: list[at], all: list}, nil
+}
+
+// read returns the next frame for l, whose reader it uses, and queues what comes for others meanwhile. The caller holds the
+// baton.
+func (h *hub) read(l *udp) (Frame, error) {
+	for {
+		err := h.socket.Read(l.reader)
+		if l.failed() {
+			return Frame{}, l.cause
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded): // somebody closed: if it was not l, go on
+			h.socket.Resume()
+			if l.failed() {
+				return Frame{}, l.cause
+			}
+			continue
+		case errors.Is(err, os.ErrClosed):
+			return Frame{}, ErrClosed
+		case host.IsTemporary(err):
+			continue
+		default:
+			return Frame{}, fmt.Errorf("receive on %s: %w", l.spec.ID, classify(err))
+		}
+		if l.reader.Own {
+			continue
+		}
+		if to := h.route(l.reader); to == nil {
+			h.unclaimed.Add(1)
+		} else if !h.limit.allow(l.reader.From, l.reader.Stamp()) {
+			to.dropped.Add(1)
+		} else if to == l {
+			return l.frame(l.reader), nil
+		} else {
+			to.queueCopy(l.reader)
+		}
+	}
+}
+
+// route finds the link that a datagram is for: by the group it was sent to, else by its sender. Broadcast reaches a node that
+// has a ucast line only, and the reverse, as it always did: the ends of a link need not be configured alike.
+func (h *hub) route(r *host.Reader) *udp {
+	var unicast, broadcast, known *udp
+	for _, l := range *h.lines.Load() {
+		switch l.class {
+		case toGroup:
+			if l.dest == r.To {
+				return l
+			}
+		case toAll:
+			broadcast = l
+		case toPeer:
+			if l.dest == r.From && known == nil {
+				known = l
+			}
+			if unicast == nil {
+				unicast = l
+			}
+		}
+	}
+	if r.To.IsMulticast() {
+		return nil
+	}
+	if known != nil {
+		unicast = known
+	}
+	if (r.Unicast && unicast != nil) || broadcast == nil {
+		return unicast
+	}
+	return broadcast
+}
