@@ -119,7 +119,7 @@ func (p *parser) checkSerial() {
 				break
 			}
 		}
-		p.faults.Addf(p.at(fault.Error, l.Line, 0), hint, "%s: a frame takes about %dms at baud %d, more than half of %s",
+		p.faults.Addf(p.on(fault.Error, l.Line), hint, "%s: a frame takes about %dms at baud %d, more than half of %s",
 			l.ID, frame.Milliseconds(), l.Baud, p.said("keepalive", p.cfg.Keepalive))
 	}
 }
@@ -132,29 +132,28 @@ func (p *parser) crossCheck() {
 	p.checkStonith()
 	if p.cfg.AutoFailback == FailbackLegacy && !p.cfg.AutoFailbackExplicit && !p.spoil["auto_failback"] {
 		p.faults.Addf(p.at(fault.Warning, 0, 0), "write auto_failback on or auto_failback off",
-			"auto_failback is not given: legacy, as in Linux-HA; between two nodes of this program legacy means on")
+			"auto_failback is not given: legacy, as in Linux-HA; between two nodes of hapair legacy means on")
 	}
 }
 
 // checkNodes finds the peer and makes sure that this is a pair.
 func (p *parser) checkNodes() {
 	c := p.cfg
-	whole := func(s fault.Severity) fault.Fault { return p.at(s, 0, 0) }
 	switch {
 	case len(c.Nodes) == 0:
-		p.faults.Addf(whole(fault.Error), "write a node line for each of the two nodes, with the name that uname -n prints there", "no nodes defined")
+		p.faults.Addf(p.at(fault.Error, 0, 0), "write a node line for each of the two nodes, with the name that uname -n prints there", "no nodes defined")
 		return
 	case len(c.Nodes) == 1:
-		p.faults.Addf(p.at(fault.Notice, p.nodes[c.Nodes[0]], 0), "", "only one node is named, %s: it runs alone and takes everything after initdead", c.Nodes[0])
+		p.faults.Addf(p.on(fault.Notice, p.nodes[c.Nodes[0]]), "", "only one node is named, %s: it runs alone and takes everything after initdead", c.Nodes[0])
 	case len(c.Nodes) > 2:
-		p.faults.Addf(p.at(fault.Error, p.nodes[c.Nodes[2]], 0), "keep two node names; comments begin with #",
-			"%d nodes (%s): a cluster of this program is a pair", len(c.Nodes), strings.Join(c.Nodes, ", "))
+		p.faults.Addf(p.on(fault.Error, p.nodes[c.Nodes[2]]), "keep two node names; comments begin with #",
+			"%d nodes (%s): hapair runs pairs, like haresources itself", len(c.Nodes), strings.Join(c.Nodes, ", "))
 	}
 	if c.Node == "" {
 		return
 	}
 	if !slices.Contains(c.Nodes, c.Node) {
-		p.faults.Addf(whole(fault.Error), p.nodeHint(), "this node is %s (%s), which is not among the nodes %s", quote(c.Node), c.NodeSource, strings.Join(c.Nodes, ", "))
+		p.faults.Addf(p.on(fault.Error, p.nodes[c.Nodes[0]]), p.nodeHint(), "this node is %s (%s), which is not among the nodes %s", quote(c.Node), c.NodeSource, strings.Join(c.Nodes, ", "))
 		return
 	}
 	if len(c.Nodes) == 2 {
@@ -194,7 +193,7 @@ func (p *parser) checkLinks() {
 	if len(cables) > 1 || len(c.Nodes) == 1 {
 		return
 	}
-	at := p.at(fault.Warning, c.Links[len(c.Links)-1].Line, 0)
+	at := p.on(fault.Warning, c.Links[len(c.Links)-1].Line)
 	const hint = "add a second path: a direct cable, a serial line, the service network"
 	if device := c.Links[0].Device; len(c.Links) == 1 || onlyUcast(c.Links) {
 		p.faults.Addf(at, hint, "%s is the only heartbeat path: when it breaks, each node takes the other for dead", device)
@@ -235,7 +234,7 @@ func (p *parser) checkPings() {
 		}
 	}
 	c.Pings = slices.DeleteFunc(c.Pings, func(g Ping) bool {
-		at := p.at(fault.Warning, g.Line, 0)
+		at := p.on(fault.Warning, g.Line)
 		if slices.Contains(c.Nodes, strings.ToLower(g.Name)) {
 			p.faults.Addf(at, "ping a router or a switch", "%s: %s is a node of the cluster, not a ping node: left out", g.ID, g.Name)
 			return true
@@ -259,7 +258,7 @@ func (p *parser) checkStonith() {
 		case h.Host == "*" || h.Host == c.Node:
 			mine = append(mine, h.Line)
 		case !slices.Contains(c.Nodes, h.Host):
-			p.faults.Addf(p.at(fault.Warning, h.Line, 0), "the first word is the node that has the device, or * for both",
+			p.faults.Addf(p.on(fault.Warning, h.Line), "the first word is the node that has the device, or * for both",
 				"stonith_host for %s, which is not among the nodes %s: no node uses it", quote(h.Host), strings.Join(c.Nodes, ", "))
 		}
 	}
@@ -268,7 +267,7 @@ func (p *parser) checkStonith() {
 	}
 	slices.Sort(mine)
 	for _, line := range mine[:max(0, len(mine)-1)] {
-		p.faults.Addf(p.at(fault.Warning, line, 0), "keep one fencing device for each node",
+		p.faults.Addf(p.on(fault.Warning, line), "keep one fencing device for each node",
 			"this fencing device is not used: line %d names another for the same node, and the last one counts", mine[len(mine)-1])
 	}
 }

@@ -16,7 +16,6 @@ type directive struct {
 const (
 	pacemakerOnly = "it is for Pacemaker"
 	noCompression = "compressed messages are understood, but none are sent"
-	noPlugin      = "that medium needs a plugin that is not part of this program"
 )
 
 // directives is the table, in the order in which defaults are shown. It is a function because its rows use the parser,
@@ -66,7 +65,7 @@ func mediaDirectives() []directive {
 		{name: "ping_group", set: setPingGroup, raw: true},
 	}
 	for _, name := range []string{"hbaping", "rds", "tipc", "openais"} {
-		rows = append(rows, directive{name: name, set: setMissingPlugin, without: noPlugin})
+		rows = append(rows, directive{name: name, set: setMissingPlugin})
 	}
 	return rows
 }

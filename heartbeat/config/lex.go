@@ -12,8 +12,8 @@ import (
 // section 1.1 rule 1).
 const maxLine = 5119
 
-// maxFile bounds what is read of ha.cf and authkeys; haresources has its own bound.
-const maxFile = 1 << 20
+// maxFile bounds what is read of one file: 10,000 addresses in haresources are a tenth of it.
+const maxFile = 8 << 20
 
 // pragmaMark begins a comment that Linux-HA ignores and this program reads.
 const pragmaMark = "#hapair:"

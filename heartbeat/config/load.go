@@ -27,6 +27,7 @@ func WithNode(name string) Option { return func(l *loader) { l.node = strings.To
 type loader struct {
 	node   string // from WithNode
 	cfg    *Config
+	table  []byte // haresources as it is
 	faults fault.List
 }
 
@@ -151,14 +152,13 @@ func (l *loader) readMain() *parser {
 
 // readTable reads haresources.
 func (l *loader) readTable() {
-	path, f := l.open("haresources", "write one line for each group: NODE RESOURCE [RESOURCE …]; an empty file is allowed")
+	path, data, ok := l.read("haresources", "write one line for each group: NODE RESOURCE [RESOURCE …]; an empty file is allowed")
 	l.cfg.Table.File = path
-	if f == nil {
+	if !ok {
 		return
 	}
-	defer f.Close()
-	table, faults := haresources.Parse(path, f)
-	l.cfg.Table = table
+	table, faults := haresources.Parse(path, bytes.NewReader(data))
+	l.table, l.cfg.Table = data, table
 	l.faults = append(l.faults, faults...)
 }
 

@@ -85,7 +85,7 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, make([]byte, 2<<20), 0o600); err != nil {
+	if err := os.WriteFile(path, make([]byte, 9<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if c, faults := config.Load(dir); len(c.Unread) != 1 || !strings.Contains(faults.Error(), "longer than") {

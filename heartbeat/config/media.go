@@ -42,7 +42,7 @@ func setBaud(p *parser, s statement) {
 
 // setMissingPlugin warns of a medium that does not exist here.
 func setMissingPlugin(p *parser, s statement) {
-	p.warn(s.name, "use ucast, bcast, mcast or serial", "%s is left out: there is one path less than the file says", s.name.text)
+	p.warn(s.name, "use ucast, bcast, mcast or serial", "%s needs a plugin that hapair does not have: left out, so there is one path less than the file says", s.name.text)
 }
 
 // setSerial adds the devices of a line.
@@ -259,8 +259,11 @@ func (p *parser) latched(first Link, values []latch, otherwise int) int {
 	if first.Kind == "serial" {
 		name = "baud"
 	}
+	if p.named[name+" is late"]++; p.named[name+" is late"] > 1 {
+		return v.value
+	}
 	p.faults.Addf(p.at(fault.Warning, v.line, v.col), "put it before the first link",
-		"%s %d stands after the %s link of line %d: used for it all the same, but Linux-HA would use %d", name, v.value, first.Kind, first.Line, otherwise)
+		"%s %d stands after the %s link of line %d: it holds all the same, but Linux-HA would use %d there", name, v.value, first.Kind, first.Line, otherwise)
 	return v.value
 }
 

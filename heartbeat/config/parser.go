@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"hapair/haresources"
 	"hapair/heartbeat/fault"
 )
 
@@ -28,6 +29,7 @@ type parser struct {
 	ports []latch          // udpport lines
 	bauds []latch          // baud lines
 	named map[string]int   // IDs of links, pings, clients → line
+	begin map[int]int      // line of a statement → column of its first word
 }
 
 // given is where and as what something was given.
@@ -43,7 +45,7 @@ type latch struct{ line, col, value int }
 func parse(cfg *Config, file string, data []byte, faults *fault.List) *parser {
 	p := &parser{
 		lexer: lexer{file: file, faults: faults}, cfg: cfg, table: directives(),
-		given: map[string]given{}, spoil: map[string]bool{}, nodes: map[string]int{}, named: map[string]int{},
+		given: map[string]given{}, spoil: map[string]bool{}, nodes: map[string]int{}, named: map[string]int{}, begin: map[int]int{},
 	}
 	p.defaults()
 	p.each(data, p.statement, p.pragma)
@@ -66,7 +68,9 @@ func (p *parser) defaults() {
 	c.CoreDumps, c.CoreRoot = true, "/var/lib/heartbeat/cores"
 	c.Log.SyslogFmt, c.Log.LogBadpack = true, true
 	for _, k := range pragmaKeys() {
-		k.set(c, k.otherwise)
+		if d, err := haresources.ParseDuration(k.Default); err == nil {
+			k.set(c, d)
+		}
 	}
 }
 
@@ -76,6 +80,11 @@ func (p *parser) fail(at word, hint, format string, args ...any) {
 		p.spoil[p.now.name.text] = true
 	}
 	p.error(at, hint, format, args...)
+}
+
+// on is a fault at the beginning of the statement of a line, without a message.
+func (p *parser) on(severity fault.Severity, line int) fault.Fault {
+	return p.at(severity, line, p.begin[line])
 }
 
 // error appends an Error at a word of the statement at hand.
@@ -95,7 +104,7 @@ func (p *parser) notice(at word, hint, format string, args ...any) {
 
 // statement looks up one directive and sets it.
 func (p *parser) statement(s statement) {
-	p.now = s
+	p.now, p.begin[s.line] = s, s.name.col
 	if alias, found := aliases[s.name.text]; found {
 		p.warn(s.name, "write "+alias, "%s is an old name of %s", s.name.text, alias)
 		p.now.name.text = alias
@@ -157,10 +166,10 @@ func (p *parser) unknown(s statement) {
 		hint = "is this a template that was not filled in?"
 	case head != s.name.text && slices.Contains(names, head):
 		hint = fmt.Sprintf("write %s and its value with a blank between them", head)
-	case near != "":
-		hint = "did you mean " + near + "?"
 	case len(s.words) == 1 && strings.EqualFold(s.words[0].text, s.name.text) || p.nodes[strings.ToLower(s.name.text)] > 0:
 		hint = "did you mean node " + s.name.text + "?"
+	case near != "":
+		hint = "did you mean " + near + "?"
 	}
 	p.error(s.name, hint, "unknown directive %s", quote(s.name.text))
 }

@@ -15,8 +15,7 @@ type PragmaKey struct {
 	Default string
 	Explain string // for `heartbeat check`
 
-	otherwise time.Duration
-	set       func(*Config, time.Duration)
+	set func(*Config, time.Duration)
 }
 
 // PragmaKeys are all keys known in ha.cf. Those of haresources lines are haresources.PragmaKeys.
@@ -24,18 +23,14 @@ func PragmaKeys() []PragmaKey { return pragmaKeys() }
 
 // pragmaKeys is the table; a key stands in it only where it has an effect.
 func pragmaKeys() []PragmaKey {
-	keys := []PragmaKey{
-		{Name: "failback-delay", otherwise: 10 * time.Second, set: func(c *Config, d time.Duration) { c.FailbackDelay = d },
-			Explain: "how long the preferred node must be back and stable before it gets its resources again"},
-		{Name: "retry-failed", otherwise: 10 * time.Minute, set: func(c *Config, d time.Duration) { c.RetryFailed = d },
-			Explain: "how long a node on which a group failed is not offered it again"},
-		{Name: "hook-timeout", otherwise: 10 * time.Second, set: func(c *Config, d time.Duration) { c.HookTimeout = d },
-			Explain: "how long a hook script may run before it is ended"},
+	return []PragmaKey{
+		{"failback-delay", "time", "10s", "how long the preferred node must be back and stable before it gets its resources again",
+			func(c *Config, d time.Duration) { c.FailbackDelay = d }},
+		{"retry-failed", "time", "10m", "how long a node on which a group failed is not offered it again",
+			func(c *Config, d time.Duration) { c.RetryFailed = d }},
+		{"hook-timeout", "time", "10s", "how long a hook script may run before it is ended",
+			func(c *Config, d time.Duration) { c.HookTimeout = d }},
 	}
-	for i := range keys {
-		keys[i].Kind, keys[i].Default = "time", show(keys[i].otherwise)
-	}
-	return keys
 }
 
 // pragma reads `key=value …` of one comment.

@@ -59,7 +59,7 @@ func setAutoFailback(p *parser, s statement) {
 			p.cfg.AutoFailback = FailbackOff
 		case strings.EqualFold(w.text, FailbackLegacy):
 			p.cfg.AutoFailback = FailbackLegacy
-			p.warn(w, "write auto_failback on; between two nodes of this program legacy means the same", "auto_failback legacy is deprecated")
+			p.warn(w, "write auto_failback on; between two nodes of hapair legacy means the same", "auto_failback legacy is deprecated")
 		default:
 			p.fail(w, "on, off or legacy", "auto_failback %s is not known", quote(w.text))
 			return false

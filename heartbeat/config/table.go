@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"maps"
@@ -39,17 +40,29 @@ func (l *loader) checkTable() {
 	if len(c.Table.Groups) == 0 && !slices.ContainsFunc(l.faults, func(f fault.Fault) bool { return f.File == c.Table.File && f.Severity == fault.Error }) {
 		l.faults.Addf(fault.Fault{File: c.Table.File, Severity: fault.Notice}, "write NODE RESOURCE [RESOURCE …]", "no resources: the nodes watch each other and do nothing else")
 	}
-	addresses := map[netip.Addr]haresources.Resource{}
 	for _, g := range c.Table.Groups {
 		if len(c.Nodes) > 0 && !slices.Contains(c.Nodes, g.Preferred) {
-			l.faults.Addf(fault.Fault{File: c.Table.File, Line: g.Line, Severity: fault.Error}, l.ownerHint(g.Preferred),
+			l.faults.Addf(fault.Fault{File: c.Table.File, Line: g.Line, Col: l.column(g.Line), Severity: fault.Error}, l.ownerHint(g.Preferred),
 				"%s is not among the nodes of ha.cf: %s", quote(g.Preferred), strings.Join(c.Nodes, ", "))
 		}
 		for _, r := range g.Resources {
-			l.checkResource(r, addresses)
+			if r.Class != haresources.ClassHeartbeat {
+				at := fault.Fault{File: c.Table.File, Line: r.Line, Col: r.Col, Severity: fault.Notice}
+				l.faults.Addf(at, "", "Linux-HA cannot run resources of the class %s: both nodes need hapair", r.Class)
+			}
 		}
 		l.explain(g)
 	}
+}
+
+// column is where the first word of a line of haresources begins, 0 where that is not known.
+func (l *loader) column(line int) int {
+	for text := range bytes.Lines(l.table) {
+		if line--; line == 0 {
+			return 1 + skipBlanks(text, 0)
+		}
+	}
+	return 0
 }
 
 // ownerHint finds what the first word of a line was meant to be.
@@ -66,29 +79,6 @@ func (l *loader) ownerHint(owner string) string {
 		return "did you mean " + near + "?"
 	}
 	return "the first word of a line is a node; a line that ends in a backslash is continued, a comment begins with #"
-}
-
-// checkResource looks for an address that stands twice in different spellings, and for what Linux-HA cannot run.
-func (l *loader) checkResource(r haresources.Resource, addresses map[netip.Addr]haresources.Resource) {
-	at := fault.Fault{File: l.cfg.Table.File, Line: r.Line, Col: r.Col}
-	if r.Class != haresources.ClassHeartbeat {
-		at.Severity = fault.Notice
-		l.faults.Addf(at, "", "Linux-HA cannot run resources of the class %s: both nodes need this program", r.Class)
-		return
-	}
-	a, ok := addressOf(r)
-	if !ok {
-		return
-	}
-	before, again := addresses[a]
-	if !again {
-		addresses[a] = r
-		return
-	}
-	if !r.Same(before) {
-		at.Severity = fault.Error
-		l.faults.Addf(at, "keep one of the two", "the address %s also stands at line %d as %s: both would add and remove it", a, before.Line, quote(before.Spec))
-	}
 }
 
 // addressOf is the address that a resource puts on an interface.
