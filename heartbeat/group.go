@@ -1,0 +1,274 @@
+package heartbeat
+
+import (
+	"fmt"
+	"time"
+)
+
+// hold is what runs of a group on one node.
+type hold int
+
+const (
+	holdUnknown   hold = iota // just started: what a predecessor left behind is being examined
+	holdIdle                  // nothing runs
+	holdAdopting              // something of a predecessor runs; who may have it is being asked
+	holdAcquiring             // being started
+	holdHeld                  // runs
+	holdReleasing             // being stopped
+	holdStuck                 // could not be stopped: something may still run
+)
+
+const holdLetters = "dioahrs"
+
+func (h hold) letter() byte { return holdLetters[h] }
+
+// holdOf reads a letter; an unknown one is taken for the most careful meaning.
+func holdOf(letter byte) hold {
+	for i := range len(holdLetters) {
+		if holdLetters[i] == letter {
+			return hold(i)
+		}
+	}
+	return holdStuck
+}
+
+func (h hold) String() string {
+	return [...]string{"adopting", "idle", "adopting", "acquiring", "held", "releasing", "stuck"}[h]
+}
+
+// runs tells whether something of the group may run.
+func (h hold) runs() bool { return h != holdIdle }
+
+// owns tells whether a node in this state means to serve the group.
+func (h hold) owns() bool { return h == holdAcquiring || h == holdHeld }
+
+// wish is what one node would like to happen with a group.
+type wish int
+
+const (
+	wishNone   wish = iota
+	wishWant        // would take it now
+	wishOffer       // would give it, or gave it and does not want it back
+	wishUnable      // cannot run it: it failed here, or this node is leaving
+)
+
+const wishLetters = "nwou"
+
+func (w wish) letter() byte { return wishLetters[w] }
+
+func wishOf(letter byte) wish {
+	for i := range len(wishLetters) {
+		if wishLetters[i] == letter {
+			return wish(i)
+		}
+	}
+	return wishUnable
+}
+
+// group is one line of haresources and everything known of who has it.
+type group struct {
+	Group
+	hash  uint32
+	hold  hold
+	wish  wish
+	was   bool   // held by this node's previous run in this boot of the machine
+	epoch uint64 // counts takeovers; the highest that this node has seen or made
+
+	op         OpID // running operation, 0 for none
+	since      Instant
+	reason     string // of the last change
+	wantedAt   uint64 // version of the statement in which the wish was first said
+	saidAt     uint64 // version of the statement in which the present hold was first said
+	asked      bool   // a takeover of it was asked for on this node
+	askedUntil time.Duration
+	giveBy     time.Duration // an offer that nobody took is withdrawn then
+	failed     bool
+	retryAt    time.Duration
+	failures   int
+	failReason string
+
+	peerHold         hold
+	peerWish         wish
+	peerEpoch        uint64
+	announceWhenFree bool // a double holding of it was found: announce when the other has let go
+
+	claim  bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
+	handed bool // with a Linux-HA peer: its failure has been answered by a hand-over
+}
+
+func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
+	if g.failed {
+		sooner(g.retryAt)
+	}
+	if g.wish == wishOffer && g.giveBy > 0 {
+		sooner(g.giveBy)
+	}
+	if g.asked {
+		sooner(g.askedUntil)
+	}
+}
+
+// set moves a group to another state and remembers why.
+func (n *Node) set(g *group, h hold, reason string) {
+	g.hold, g.since, g.reason = h, n.now, reason
+	n.changed()
+	g.saidAt = n.version
+}
+
+// examine asks whether a predecessor left something of the group running.
+func (n *Node) examine(g *group) {
+	if !n.cfg.Managed {
+		g.hold = holdIdle
+		return
+	}
+	g.op = n.op()
+	n.do(Examine{Op: g.op, Group: g.Name})
+}
+
+// acquire starts a group here, under a new epoch.
+func (n *Node) acquire(g *group, reason string) {
+	g.epoch = max(g.epoch, g.peerEpoch) + 1
+	g.op = n.op()
+	g.asked, g.giveBy = false, 0
+	g.wish = wishNone
+	n.set(g, holdAcquiring, reason)
+	n.transition(Info, reason, "Acquiring resource group %s", g.Name)
+	n.do(Acquire{Op: g.op, Group: g.Name, Epoch: g.epoch, Reason: reason})
+	n.persist()
+}
+
+// release stops a group here. A start that is still under way is cancelled by it.
+func (n *Node) release(g *group, reason string) {
+	g.op = n.op()
+	n.set(g, holdReleasing, reason)
+	n.transition(Info, reason, "Releasing resource group %s", g.Name)
+	n.do(Release{Op: g.op, Group: g.Name, Reason: reason})
+}
+
+// persist asks that the epochs and what is held be kept for the next start.
+func (n *Node) persist() {
+	p := Persist{Epochs: make(map[string]uint64, len(n.groups))}
+	for _, g := range n.groups {
+		p.Epochs[g.Name] = g.epoch
+		if g.hold.owns() || g.hold == holdAdopting && g.was {
+			p.Held = append(p.Held, g.Name)
+		}
+	}
+	n.do(p)
+}
+
+// done takes the answer to an operation. One that belongs to an operation given up meanwhile is not taken for the current one.
+func (n *Node) done(ev Done) {
+	if ev.Op != 0 && ev.Op == n.fence.op {
+		n.fenceDone(ev.Err)
+		return
+	}
+	for _, g := range n.groups {
+		if g.op != ev.Op || ev.Op == 0 {
+			continue
+		}
+		g.op = 0
+		switch g.hold {
+		case holdUnknown:
+			n.examined(g, ev)
+		case holdAcquiring:
+			n.acquired(g, ev)
+		case holdReleasing:
+			n.released(g, ev)
+		}
+		n.persist()
+		return
+	}
+}
+
+func (n *Node) examined(g *group, ev Done) {
+	switch {
+	case ev.Err != nil:
+		n.transition(Warn, ev.Err.Error(), "Whether resource group %s runs here is not known; taken as running", g.Name)
+		n.set(g, holdAdopting, "state unknown: "+ev.Err.Error())
+	case ev.Running:
+		n.set(g, holdAdopting, "found running at start")
+	default:
+		n.set(g, holdIdle, "not running")
+	}
+}
+
+func (n *Node) acquired(g *group, ev Done) {
+	took := (n.now.Mono - g.since.Mono).Round(100 * time.Microsecond)
+	if ev.Err == nil {
+		n.set(g, holdHeld, g.reason)
+		g.failed, g.failures = false, 0
+		n.transition(Info, g.reason, "Resource group %s runs here (started in %v)", g.Name, took)
+		n.do(Hook{Event: "became-active", Group: g.Name, Reason: g.reason})
+		return
+	}
+	n.fail(g, ev.Err.Error())
+	if ev.Stuck {
+		n.set(g, holdStuck, "start failed and could not be undone: "+ev.Err.Error())
+		n.transition(Crit, ev.Err.Error(), "Resource group %s is stuck here: its start failed and could not be undone", g.Name)
+		return
+	}
+	n.set(g, holdIdle, "start failed: "+ev.Err.Error())
+	n.transition(LevelError, ev.Err.Error(), "Giving up resource group %s: its start failed after %v", g.Name, took)
+}
+
+// fail remembers that a group cannot run here for now.
+func (n *Node) fail(g *group, reason string) {
+	g.failed, g.failReason = true, reason
+	g.failures++
+	g.retryAt = n.now.Mono + n.cfg.RetryFailed
+	n.do(Hook{Event: "resource-failed", Group: g.Name, Reason: reason})
+}
+
+func (n *Node) released(g *group, ev Done) {
+	took := (n.now.Mono - g.since.Mono).Round(100 * time.Microsecond)
+	if ev.Err != nil && ev.Stuck {
+		n.set(g, holdStuck, "stop failed: "+ev.Err.Error())
+		n.transition(Crit, ev.Err.Error(), "Resource group %s is stuck here: its stop failed, something of it may still run. "+
+			"It is not given to the peer. Stop it by hand, then run `heartbeat resource cleanup '%s'`", g.Name, g.Name)
+		return
+	}
+	reason := g.reason
+	n.set(g, holdIdle, reason)
+	n.transition(Info, reason, "Resource group %s released (in %v)", g.Name, took)
+	n.do(Hook{Event: "became-standby", Group: g.Name, Reason: reason})
+}
+
+// health takes the word of who watches a group.
+func (n *Node) health(ev Health) {
+	for _, g := range n.groups {
+		if g.Name == ev.Group && ev.Failed && g.hold == holdHeld {
+			n.fail(g, ev.Reason)
+			n.transition(LevelError, ev.Reason, "Resource group %s failed here", g.Name)
+			n.release(g, "failed: "+ev.Reason)
+		}
+	}
+}
+
+// split notes that both nodes hold a group.
+func (n *Node) splitFound(g *group, verdict string) {
+	if n.split == (Instant{}) {
+		n.split = n.now
+		n.transition(Crit, fmt.Sprintf("%s holds it with epoch %d, this node with epoch %d", n.peer.name, g.peerEpoch, g.epoch),
+			"Both nodes hold resource group %s: %s", g.Name, verdict)
+		n.do(Hook{Event: "split-found", Group: g.Name, Reason: verdict})
+	}
+}
+
+// splitEnded is run on the node that keeps the group, when the other has let go: whoever listened to the loser learns the way back.
+func (n *Node) splitEnded(g *group) {
+	if g.hold == holdHeld {
+		n.do(Announce{Group: g.Name})
+	}
+	for _, other := range n.groups {
+		if other.announceWhenFree {
+			return
+		}
+	}
+	if n.split != (Instant{}) {
+		n.transition(Info, "the peer has let go of "+g.Name, "Double holding ended %v after it was found",
+			(n.now.Mono - n.split.Mono).Round(time.Millisecond))
+		n.do(Hook{Event: "split-ended", Group: g.Name, Reason: "the peer has let go"})
+		n.split = Instant{}
+	}
+}

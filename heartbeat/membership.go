@@ -1,0 +1,412 @@
+package heartbeat
+
+import (
+	"strconv"
+	"time"
+
+	"hapair/heartbeat/wire"
+)
+
+// Values of the status message's field st (protocol section 6.1).
+const (
+	memberInit   = "init"
+	memberUp     = "up"
+	memberActive = "active"
+)
+
+// never is a time before any other.
+const never = time.Duration(-1 << 62)
+
+// stallIgnored is how late the loop may be before it counts as a stall: a scheduler's ordinary delay.
+const stallIgnored = 5 * time.Millisecond
+
+// life is what this node believes of the other.
+type life int
+
+const (
+	lifeUnknown life = iota // not heard since this node started
+	lifeAlive
+	lifeDead // silent for its dead time
+	lifeLeft // said goodbye
+)
+
+// kind is what program the peer runs, as far as decisions go.
+type kind int
+
+const (
+	kindUnknown kind = iota
+	kindOurs
+	kindClassic // Linux-HA Heartbeat
+)
+
+func (k kind) String() string { return [...]string{"", "hapair", "linux-ha"}[k] }
+
+// peer is the other node as known from its messages.
+type peer struct {
+	name      string
+	kind      kind
+	life      life
+	member    string
+	uuid      [16]byte
+	lastHeard time.Duration
+	lastGap   time.Duration // when its last status came, for the late warning
+	warned    bool
+	grace     time.Duration // how long this node itself was asleep since it last heard the peer
+	deadtime  time.Duration // as announced by the peer
+	since     time.Duration // when it became active: failback waits from here
+
+	hello   hello // its last hello
+	proven  bool  // it has echoed this run's challenge
+	current bool  // its statement about the groups is the newest
+	seen    uint64
+	acked   uint64 // the newest version of our statement that it has processed
+}
+
+func newPeer(cfg Config) peer {
+	return peer{name: cfg.Peer, lastHeard: never, lastGap: never, deadtime: cfg.Deadtime}
+}
+
+// newRun forgets what belonged to the peer's previous run.
+func (p *peer) newRun(m wire.Message) {
+	kept := *p
+	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, deadtime: kept.deadtime, uuid: kept.uuid}
+	if p.life == lifeLeft {
+		p.life = lifeDead
+	}
+	if _, ours := parseHello(m); ours {
+		p.kind = kindOurs
+	} else {
+		p.kind = kindClassic
+	}
+}
+
+// unproven tells that a node of ours has not answered the challenge yet: only its presence is believed.
+func (p *peer) unproven() bool { return p.kind == kindOurs && !p.proven }
+
+// deadAt is when silence becomes death.
+func (p *peer) deadAt() time.Duration { return p.lastHeard + p.deadtime + p.grace }
+
+func (p *peer) deadlines(n *Node, sooner func(time.Duration)) {
+	if p.name == "" {
+		return
+	}
+	if p.life == lifeAlive {
+		sooner(p.deadAt())
+		if !p.warned {
+			sooner(p.lastHeard + n.cfg.Warntime)
+		}
+	}
+	if p.life == lifeUnknown {
+		sooner(n.initdeadAt())
+	}
+	if n.cfg.Failback != FailbackOff && p.life == lifeAlive {
+		sooner(p.since + n.cfg.FailbackDelay)
+	}
+}
+
+// initdeadAt is when a peer that was never heard counts as dead.
+func (n *Node) initdeadAt() time.Duration { return n.started.Mono + n.cfg.Initdead }
+
+// Link states.
+const (
+	linkUp       = "up"
+	linkLate     = "late"
+	linkDead     = "dead"
+	linkUnusable = "unusable"
+)
+
+// link is one medium: when the peer was last heard on it.
+type link struct {
+	LinkConfig
+	lastHeard time.Duration
+	state     string
+	received  uint64
+	localDown bool
+	reason    string
+}
+
+func (l *link) deadlines(n *Node, sooner func(time.Duration)) {
+	switch l.state {
+	case linkUp:
+		sooner(l.lastHeard + n.cfg.Warntime)
+	case linkLate:
+		sooner(l.lastHeard + n.peer.deadtime)
+	}
+}
+
+// ping is a ping node or group.
+type ping struct {
+	PingConfig
+	lastHeard time.Duration
+	up        bool
+}
+
+func (n *Node) pingByLink(id string) *ping {
+	for _, p := range n.pings {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// noticeOversleep is the own-stall rule: a node that was itself asleep grants the peer the time it slept, at most one dead time
+// in all; and one that was silent for its own dead time while it held something releases that before it says another word.
+func (n *Node) noticeOversleep(overslept time.Duration) {
+	if overslept <= stallIgnored {
+		return
+	}
+	p := &n.peer
+	if p.life == lifeAlive {
+		p.grace = min(p.grace+overslept, p.deadtime)
+	}
+	if n.mute {
+		return
+	}
+	silent := max(n.now.Mono-n.tx.status.Mono, n.now.Boot-n.tx.status.Boot)
+	if silent < n.cfg.Deadtime || n.member != memberActive {
+		if overslept >= n.cfg.Keepalive {
+			n.reportLimited("stall", Warn, "This node stood still for %v: its own heartbeats were late and the peer gets as much patience", overslept.Round(time.Millisecond))
+		}
+		return
+	}
+	if p.life == lifeDead || p.life == lifeLeft || p.name == "" {
+		n.report(Warn, "This node stood still for %v; %s was already gone, so nothing changes", overslept.Round(time.Millisecond), p.name)
+		return
+	}
+	reason := "stood still for " + overslept.Round(time.Millisecond).String() + ", longer than deadtime " + n.cfg.Deadtime.String() +
+		": the peer may have taken over"
+	n.transition(Crit, reason, "This node lets go of everything")
+	for _, g := range n.groups {
+		if g.hold == holdAcquiring || g.hold == holdHeld {
+			n.release(g, reason)
+			n.mute = true
+		}
+	}
+	n.resetBeliefs()
+}
+
+// resetBeliefs makes the node ask again before it believes anything it knew of the peer's holdings.
+func (n *Node) resetBeliefs() {
+	n.peer.current = false
+	n.peer.acked = 0
+	n.peer.seen = 0
+	n.changed()
+}
+
+// heardOn notes that a message of the peer that is of the moment at came over one link.
+func (n *Node) heardOn(id string, at time.Duration) {
+	for _, l := range n.links {
+		if l.ID != id {
+			continue
+		}
+		l.received++
+		l.lastHeard = max(l.lastHeard, at)
+		if l.state != linkUp && n.now.Mono-at < n.cfg.Warntime {
+			l.state, l.localDown, l.reason = linkUp, false, ""
+			n.transition(Info, "heard "+n.peer.name+" on it", "Link %s:%s up.", n.peer.name, l.Name)
+		}
+	}
+}
+
+// linkState notes what the daemon says of the local end.
+func (n *Node) linkState(ev LinkState) {
+	for _, l := range n.links {
+		if l.ID != ev.Link {
+			continue
+		}
+		if ev.Up {
+			l.localDown, l.reason = false, ""
+			if l.state == linkUnusable {
+				l.state = linkDead
+			}
+			continue
+		}
+		if !l.localDown || l.reason != ev.Reason {
+			n.transition(Warn, ev.Reason, "Link %s:%s unusable here.", n.cfg.Node, l.Name)
+		}
+		l.localDown, l.reason, l.state = true, ev.Reason, linkUnusable
+	}
+}
+
+// peerStatus processes a status of the peer that was kept.
+func (n *Node) peerStatus(m wire.Message, num number) {
+	p := &n.peer
+	if uuid := m.Get("srcuuid"); len(uuid) == 16 {
+		copy(p.uuid[:], uuid)
+	}
+	if dt, err := strconv.ParseUint(m.Get("dt"), 16, 31); err == nil && dt > 0 {
+		p.deadtime = time.Duration(dt) * time.Millisecond
+	}
+	if p.lastGap != never && p.life == lifeAlive {
+		if gap := n.now.Mono - p.lastGap; gap > n.cfg.Warntime {
+			n.reportLimited("late", Warn, "Late heartbeat: Node %s: interval %d ms", p.name, gap.Milliseconds())
+		}
+	}
+	if num.seq < n.rx.statusSeq {
+		return // an older status that was late must not undo a newer one
+	}
+	n.rx.statusSeq = num.seq
+	p.lastGap = n.now.Mono
+	hello, ours := parseHello(m)
+	if ours {
+		n.greet(hello, m)
+	}
+	if p.life != lifeAlive && !(ours && hello.gone) && !n.classic.left {
+		n.peerAppears(num)
+	}
+	if st := m.Get("st"); st != p.member && p.life == lifeAlive {
+		p.member = st
+		if st == memberActive {
+			p.since = n.now.Mono
+		}
+		n.report(Info, "Status update for node %s: status %s", p.name, st)
+		n.do(Notify{Msg: statusNote(p.name, st, num.seq, n.now)})
+	}
+	if p.kind == kindClassic {
+		n.classicStatus()
+	}
+}
+
+// statusNote is the message that the rc.d script `status` is told about (protocol section 8.2).
+func statusNote(node, st string, seq uint64, now Instant) wire.Message {
+	m := wire.New(typeStatus)
+	m.Add("st", st)
+	m.Add("src", node)
+	m.Add("seq", strconv.FormatUint(seq, 16))
+	m.Add("ts", strconv.FormatInt(now.Wall.Unix(), 16))
+	return m
+}
+
+// peerAppears is the first sign of a peer that was unknown, dead or gone.
+func (n *Node) peerAppears(number) {
+	p := &n.peer
+	was := p.life
+	p.life = lifeAlive
+	p.member = ""
+	n.fence.reset()
+	n.changed()
+	switch was {
+	case lifeUnknown:
+		n.transition(Info, "first heartbeat received", "Node %s appears (%s).", p.name, p.kind)
+	default:
+		n.transition(Warn, "heartbeats arrive again", "Node %s is back (%s).", p.name, p.kind)
+		n.do(Hook{Event: "peer-back", Reason: "heartbeats of " + p.name + " arrive again"})
+	}
+}
+
+// pingHeard notes an answer of a ping node.
+func (n *Node) pingHeard(p *ping, m wire.Message) {
+	if m.Get("src") != p.Name {
+		return
+	}
+	p.lastHeard = n.now.Mono
+	if !p.up {
+		p.up = true
+		n.transition(Info, "it answers", "Ping node %s is reachable.", p.Name)
+	}
+}
+
+// watch looks at every deadline that has passed.
+func (n *Node) watch() {
+	n.watchPeer()
+	for _, l := range n.links {
+		n.watchLink(l)
+	}
+	for _, p := range n.pings {
+		if p.up && n.now.Mono-p.lastHeard >= n.cfg.Deadping {
+			p.up = false
+			n.transition(Warn, "no answer for "+n.cfg.Deadping.String(), "Ping node %s is dead.", p.Name)
+		}
+	}
+	n.askForLost()
+	n.comeUp()
+}
+
+// watchLink follows the silence of the peer on one link.
+func (n *Node) watchLink(l *link) {
+	silent := n.now.Mono - l.lastHeard
+	if l.state == linkUp && silent >= n.cfg.Warntime {
+		l.state = linkLate
+	}
+	if l.state == linkLate && silent >= n.peer.deadtime+n.peer.grace {
+		l.state = linkDead
+		n.transition(Warn, "nothing heard on it for "+silent.Round(time.Millisecond).String(), "Link %s:%s dead.", n.peer.name, l.Name)
+	}
+}
+
+// watchPeer declares the peer late or dead.
+func (n *Node) watchPeer() {
+	p := &n.peer
+	switch p.life {
+	case lifeUnknown:
+		if p.name != "" && n.now.Mono >= n.initdeadAt() {
+			p.life = lifeDead
+			n.peerDied("not heard since this node started, initdead " + n.cfg.Initdead.String() + " is over")
+		}
+	case lifeAlive:
+		silent := n.now.Mono - p.lastHeard
+		if !p.warned && silent >= n.cfg.Warntime {
+			p.warned = true
+			n.reportLimited("latewarn", Warn, "Node %s is late: nothing heard for %d ms, dead at %d ms",
+				p.name, silent.Milliseconds(), (p.deadtime + p.grace).Milliseconds())
+		}
+		if n.now.Mono >= p.deadAt() {
+			p.life = lifeDead
+			reason := "nothing heard on any link for " + silent.Round(time.Millisecond).String() + ", deadtime " + p.deadtime.String()
+			if p.grace > 0 {
+				reason += " and " + p.grace.Round(time.Millisecond).String() + " of patience because this node itself was late"
+			}
+			n.peerDied(reason)
+		}
+	}
+}
+
+// peerDied is what follows from silence.
+func (n *Node) peerDied(reason string) {
+	p := &n.peer
+	p.current, p.proven = false, false
+	n.rx.missing = nil
+	n.transition(Warn, reason, "node %s: is dead", p.name)
+	n.do(Hook{Event: "peer-lost", Reason: reason})
+	n.do(Notify{Msg: statusNote(p.name, "dead", 1, n.now)})
+	n.changed()
+	if n.split != (Instant{}) {
+		n.split = Instant{}
+	}
+	n.classicDied()
+}
+
+// comeUp moves the own status from init over up to active, when the peer's state is known (protocol section 6.3).
+func (n *Node) comeUp() {
+	if n.member == memberInit {
+		n.member = memberUp
+		n.report(Info, "Local status now set to: 'up'")
+		n.changed()
+		for _, g := range n.groups {
+			n.examine(g)
+		}
+	}
+	if n.member != memberUp || !n.peerKnown() {
+		return
+	}
+	n.member = memberActive
+	n.report(Info, "Comm_now_up(): updating status to active")
+	n.report(Info, "Local status now set to: 'active'")
+	n.changed()
+	n.classicCommUp()
+}
+
+// peerKnown tells whether the peer's state is certain enough to begin.
+func (n *Node) peerKnown() bool {
+	switch p := &n.peer; {
+	case p.name == "", p.life == lifeDead, p.life == lifeLeft:
+		return true
+	case p.life == lifeUnknown:
+		return false
+	case p.kind == kindOurs:
+		return p.proven
+	default:
+		return n.classicKnown()
+	}
+}

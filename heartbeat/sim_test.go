@@ -1,0 +1,426 @@
+package heartbeat_test
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"hapair/heartbeat"
+	"hapair/heartbeat/wire"
+)
+
+// world is a whole pair in one thread: two nodes, the links between them, their resources, one event heap and one source of chance.
+// The same seed always gives the same run.
+type world struct {
+	rng    *rand.Rand
+	now    time.Duration
+	events eventHeap
+	order  uint64 // breaks ties, so that a run is reproducible
+	nodes  [2]*machine
+	links  []*cable
+	opt    options
+	steps  int
+	trace  []string
+	fault  string
+	cfg    heartbeat.Config
+	shared map[string]bool // groups that must never run twice, whatever happens
+}
+
+// options are the hazards of one run; a failing seed prints them.
+type options struct {
+	keepalive, deadtime, initdead time.Duration
+	failback                      heartbeat.Failback
+	groups                        int
+	links                         int
+	loss, dup                     float64
+	delay                         time.Duration
+	scriptTime                    time.Duration
+	startFails, stopFails         float64
+	faults                        int
+	fencing                       bool
+}
+
+// machine is one computer: it outlives its daemon, and its resources do too.
+type machine struct {
+	w          *world
+	index      int
+	name       string
+	node       *heartbeat.Node // nil while the daemon does not run
+	boot       heartbeat.Boot
+	powered    bool
+	paused     bool
+	inbox      []heartbeat.Received // frames that wait while the machine is paused
+	pending    []heartbeat.Event    // completions that wait while it is paused
+	tickID     uint64
+	runs       map[string]bool // what really runs
+	current    map[string]heartbeat.OpID
+	heard      time.Duration // when a frame of the other was last handed to the node
+	started    time.Duration
+	requestID  uint64
+	lastStatus string
+}
+
+// cable is one link, with each direction on its own.
+type cable struct {
+	id string
+	up [2]bool // from node 0, from node 1
+}
+
+type event struct {
+	at    time.Duration
+	order uint64
+	run   func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	if h[i].at != h[j].at {
+		return h[i].at < h[j].at
+	}
+	return h[i].order < h[j].order
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return e
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newWorld(seed uint64, opt options) *world {
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), opt: opt}
+	for i := range opt.links {
+		w.links = append(w.links, &cable{id: fmt.Sprintf("bcast eth%d", i), up: [2]bool{true, true}})
+	}
+	w.cfg = heartbeat.Config{
+		Nodes: []string{"alpha", "beta"}, Keepalive: opt.keepalive, Deadtime: opt.deadtime, Warntime: opt.deadtime / 2,
+		Initdead: opt.initdead, Deadping: opt.deadtime, Failback: opt.failback, FailbackDelay: 2 * opt.deadtime,
+		HopFudge: 1, MaxRexmitDelay: 250 * time.Millisecond, Managed: true, RetryFailed: 20 * opt.deadtime, Fencing: opt.fencing,
+	}
+	for i := range opt.groups {
+		w.cfg.Groups = append(w.cfg.Groups, heartbeat.Group{Name: fmt.Sprintf("10.0.0.%d", i+1), Preferred: w.cfg.Nodes[i%2]})
+	}
+	for _, l := range w.links {
+		w.cfg.Links = append(w.cfg.Links, heartbeat.LinkConfig{ID: l.id, Name: strings.Fields(l.id)[1], Kind: "bcast"})
+	}
+	for i, name := range w.cfg.Nodes {
+		m := &machine{w: w, index: i, name: name, powered: true, runs: map[string]bool{}, current: map[string]heartbeat.OpID{}}
+		m.boot = heartbeat.Boot{Generation: 100, Epochs: map[string]uint64{}}
+		m.boot.UUID[0] = byte(i + 1)
+		w.nodes[i] = m
+	}
+	return w
+}
+
+func (w *world) at(delay time.Duration, run func()) {
+	w.order++
+	heap.Push(&w.events, event{at: w.now + delay, order: w.order, run: run})
+}
+
+func (w *world) logf(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf("%10.3f ", float64(w.now)/float64(time.Millisecond))+fmt.Sprintf(format, args...))
+	if len(w.trace) > 4000 {
+		w.trace = append(w.trace[:0:0], w.trace[2000:]...)
+	}
+}
+
+// violate records the first broken invariant.
+func (w *world) violate(format string, args ...any) {
+	if w.fault == "" {
+		w.fault = fmt.Sprintf(format, args...)
+		w.logf("VIOLATION %s", w.fault)
+	}
+}
+
+// run lets time pass until limit or the first violation.
+func (w *world) run(limit time.Duration) {
+	for len(w.events) > 0 && w.fault == "" && w.events[0].at <= limit {
+		e := heap.Pop(&w.events).(event)
+		w.now = e.at
+		e.run()
+	}
+	w.now = max(w.now, limit)
+}
+
+func (w *world) instant() heartbeat.Instant {
+	return heartbeat.Instant{Mono: w.now, Boot: w.now, Wall: epoch.Add(w.now)}
+}
+
+func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
+
+func (w *world) upTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(w.rng.Int64N(int64(d)))
+}
+
+// start starts the daemon on a machine.
+func (m *machine) start() {
+	if m.node != nil || !m.powered {
+		return
+	}
+	cfg := m.w.cfg
+	cfg.Node, cfg.Peer = m.name, m.w.nodes[1-m.index].name
+	m.boot.Generation++
+	m.boot.Seed = m.w.rng.Uint64()
+	node, err := heartbeat.New(cfg, m.boot, m.w.instant())
+	if err != nil {
+		m.w.violate("New: %v", err)
+		return
+	}
+	m.w.logf("%s starts, generation %d", m.name, m.boot.Generation)
+	m.node, m.started, m.heard = node, m.w.now, -1
+	m.current = map[string]heartbeat.OpID{}
+	m.step(heartbeat.Tick{})
+}
+
+// kill ends the daemon without a word; what it started goes on running.
+func (m *machine) kill() {
+	m.node = nil
+	m.tickID++
+	m.inbox, m.pending = nil, nil
+	clear(m.current)
+}
+
+// powerCut ends everything on the machine.
+func (m *machine) powerCut() {
+	m.kill()
+	m.paused = false
+	m.powered = false
+	clear(m.runs)
+	m.boot.Held = nil // another boot of the machine
+}
+
+// deliver hands a frame to the node, or keeps it while the machine is paused.
+func (m *machine) deliver(r heartbeat.Received) {
+	if m.node == nil {
+		return
+	}
+	if m.paused {
+		if len(m.inbox) < 200 {
+			m.inbox = append(m.inbox, r)
+		}
+		return
+	}
+	m.step(r)
+}
+
+func (m *machine) complete(ev heartbeat.Done) {
+	if m.node == nil {
+		return
+	}
+	if m.paused {
+		m.pending = append(m.pending, ev)
+		return
+	}
+	m.step(ev)
+}
+
+func (m *machine) resume() {
+	if !m.paused {
+		return
+	}
+	m.paused = false
+	if m.node == nil {
+		return
+	}
+	m.w.logf("%s resumes, %d frames wait", m.name, len(m.inbox))
+	inbox, pending := m.inbox, m.pending
+	m.inbox, m.pending = nil, nil
+	for _, r := range inbox {
+		m.step(r)
+	}
+	for _, p := range pending {
+		m.step(p)
+	}
+	m.step(heartbeat.Tick{})
+}
+
+// step is one call of the core, with everything it asks for.
+func (m *machine) step(ev heartbeat.Event) {
+	if m.node == nil {
+		return
+	}
+	w := m.w
+	w.steps++
+	if r, ok := ev.(heartbeat.Received); ok && r.Msg.Get("src") != m.name {
+		m.heard = w.now
+	}
+	for _, a := range m.node.Step(w.instant(), ev) {
+		m.perform(a)
+		if m.node == nil {
+			return
+		}
+	}
+	m.tickID++
+	id := m.tickID
+	wake := m.node.Wake().Mono
+	if wake <= w.now {
+		wake = w.now + 10*time.Microsecond
+	}
+	w.at(wake-w.now+w.upTo(time.Millisecond), func() {
+		if m.tickID == id && !m.paused {
+			m.step(heartbeat.Tick{})
+		}
+	})
+}
+
+func (m *machine) perform(a heartbeat.Action) {
+	w := m.w
+	switch a := a.(type) {
+	case heartbeat.Send:
+		m.transmit(a)
+	case heartbeat.Acquire:
+		w.logf("%s acquires %s epoch %d: %s", m.name, a.Group, a.Epoch, a.Reason)
+		m.checkAcquire(a)
+		m.acquire(a)
+	case heartbeat.Release:
+		w.logf("%s releases %s: %s", m.name, a.Group, a.Reason)
+		m.release(a)
+	case heartbeat.Examine:
+		running := m.runs[a.Group]
+		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
+	case heartbeat.Fence:
+		w.at(w.upTo(w.opt.deadtime), func() {
+			other := w.nodes[1-m.index]
+			if w.rng.IntN(3) == 0 {
+				m.complete(heartbeat.Done{Op: a.Op, Err: errors.New("device unreachable")})
+				return
+			}
+			w.logf("%s is fenced", other.name)
+			other.powerCut()
+			w.at(w.opt.initdead, func() { other.powered = true; other.start() })
+			m.complete(heartbeat.Done{Op: a.Op})
+		})
+	case heartbeat.Persist:
+		m.boot.Epochs, m.boot.Held = a.Epochs, a.Held
+	case heartbeat.Halt:
+		w.logf("%s halts, released %v: %s", m.name, a.Released, a.Reason)
+		if a.Released {
+			for g, runs := range m.runs {
+				if runs {
+					w.violate("%s says that everything is released while %s runs", m.name, g)
+				}
+			}
+		}
+		m.kill()
+	case heartbeat.Report:
+		if os.Getenv("SIM_TRACE") != "" || a.Transition {
+			w.logf("%s: %s (%s)", m.name, a.Text, a.Reason)
+		}
+	}
+}
+
+// checkAcquire is the safety invariant: a node begins to run a group only if the other does not run it, or was silent on every link
+// for its dead time (or, never heard, for initdead), or is certainly off.
+func (m *machine) checkAcquire(a heartbeat.Acquire) {
+	w := m.w
+	other := w.nodes[1-m.index]
+	if !other.runs[a.Group] {
+		return
+	}
+	if w.opt.fencing {
+		w.violate("%s acquires %s which runs on %s, with a fencing device", m.name, a.Group, other.name)
+	}
+	silentSince, limit := m.heard, w.opt.deadtime
+	if m.heard < 0 {
+		silentSince, limit = m.started, w.opt.initdead
+	}
+	if w.now-silentSince < limit {
+		w.violate("%s acquires %s which runs on %s, heard %v ago", m.name, a.Group, other.name, w.now-silentSince)
+	}
+}
+
+func (m *machine) acquire(a heartbeat.Acquire) {
+	w := m.w
+	m.current[a.Group] = a.Op
+	m.runs[a.Group] = true
+	fails := w.chance(w.opt.startFails)
+	w.at(w.upTo(w.opt.scriptTime), func() {
+		if m.current[a.Group] != a.Op || !m.powered {
+			return
+		}
+		delete(m.current, a.Group)
+		if fails {
+			m.runs[a.Group] = false
+			m.complete(heartbeat.Done{Op: a.Op, Err: errors.New("start: exit status 1")})
+			return
+		}
+		m.complete(heartbeat.Done{Op: a.Op})
+	})
+}
+
+func (m *machine) release(a heartbeat.Release) {
+	w := m.w
+	if old, ok := m.current[a.Group]; ok {
+		w.at(0, func() { m.complete(heartbeat.Done{Op: old, Err: errors.New("cancelled")}) })
+	}
+	m.current[a.Group] = a.Op
+	fails := w.chance(w.opt.stopFails)
+	w.at(w.upTo(w.opt.scriptTime), func() {
+		if m.current[a.Group] != a.Op || !m.powered {
+			return
+		}
+		delete(m.current, a.Group)
+		if fails {
+			m.complete(heartbeat.Done{Op: a.Op, Err: errors.New("stop: exit status 1"), Stuck: true})
+			return
+		}
+		m.runs[a.Group] = false
+		m.complete(heartbeat.Done{Op: a.Op})
+	})
+}
+
+// transmit puts a frame on the wire, with all that a wire may do to it.
+func (m *machine) transmit(s heartbeat.Send) {
+	w := m.w
+	other := w.nodes[1-m.index]
+	for _, c := range w.links {
+		if s.Link != "" && s.Link != c.id || !c.up[m.index] || w.chance(w.opt.loss) {
+			continue
+		}
+		copies := 1
+		if w.chance(w.opt.dup) {
+			copies = 2
+		}
+		for range copies {
+			msg := s.Msg.Clone()
+			id := c.id
+			w.at(50*time.Microsecond+w.upTo(w.opt.delay), func() {
+				other.deliver(heartbeat.Received{Link: id, From: m.name, Msg: msg})
+			})
+		}
+	}
+}
+
+func (m *machine) request(kind heartbeat.RequestKind, which string) {
+	if m.node == nil || m.paused {
+		return
+	}
+	m.requestID++
+	m.w.logf("request %d %s on %s", kind, which, m.name)
+	m.step(heartbeat.Request{ID: m.requestID, Kind: kind, Which: which, By: "test"})
+}
+
+// owners lists who really runs a group.
+func (w *world) owners(group string) []string {
+	var list []string
+	for _, m := range w.nodes {
+		if m.powered && m.runs[group] {
+			list = append(list, m.name)
+		}
+	}
+	return list
+}
+
+var _ = wire.New

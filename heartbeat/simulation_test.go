@@ -1,0 +1,185 @@
+package heartbeat_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"hapair/heartbeat"
+)
+
+// randomOptions draws the hazards of a run from its seed.
+func randomOptions(w *world) options {
+	pick := func(list ...time.Duration) time.Duration { return list[w.rng.IntN(len(list))] }
+	o := options{
+		keepalive:  pick(50*time.Millisecond, 100*time.Millisecond, time.Second),
+		links:      1 + w.rng.IntN(2),
+		groups:     1 + w.rng.IntN(4),
+		loss:       []float64{0, 0, 0.05, 0.2, 0.4}[w.rng.IntN(5)],
+		dup:        []float64{0, 0.1}[w.rng.IntN(2)],
+		delay:      pick(100*time.Microsecond, time.Millisecond, 20*time.Millisecond),
+		scriptTime: pick(2*time.Millisecond, 50*time.Millisecond, 2*time.Second),
+		startFails: []float64{0, 0, 0.2}[w.rng.IntN(3)],
+		stopFails:  []float64{0, 0, 0, 0.05}[w.rng.IntN(4)],
+		failback:   heartbeat.Failback(w.rng.IntN(3)),
+		faults:     1 + w.rng.IntN(8),
+		fencing:    w.rng.IntN(5) == 0,
+	}
+	o.deadtime = o.keepalive * time.Duration(3+w.rng.IntN(8))
+	o.initdead = o.deadtime * 2
+	return o
+}
+
+// inflict draws one fault and its end.
+func (w *world) inflict() {
+	m := w.nodes[w.rng.IntN(2)]
+	length := w.upTo(4 * w.opt.deadtime)
+	switch w.rng.IntN(10) {
+	case 0:
+		w.logf("power cut of %s", m.name)
+		m.powerCut()
+		w.at(length, func() { m.powered = true; m.start() })
+	case 1:
+		w.logf("daemon of %s killed", m.name)
+		m.kill()
+		w.at(length, m.start)
+	case 2:
+		w.logf("%s pauses for %v", m.name, length)
+		m.paused = true
+		w.at(length, m.resume)
+	case 3, 4:
+		c := w.links[w.rng.IntN(len(w.links))]
+		direction := w.rng.IntN(2)
+		w.logf("link %s from %s cut for %v", c.id, w.nodes[direction].name, length)
+		c.up[direction] = false
+		w.at(length, func() { c.up[direction] = true })
+	case 5:
+		w.logf("all links cut for %v", length)
+		for _, c := range w.links {
+			c.up = [2]bool{}
+			w.at(length, func() { c.up = [2]bool{true, true} })
+		}
+	case 6:
+		m.request(heartbeat.RequestStandby, []string{"all", "local", "foreign"}[w.rng.IntN(3)])
+	case 7:
+		m.request(heartbeat.RequestTakeover, []string{"all", "local", "foreign"}[w.rng.IntN(3)])
+	case 8:
+		m.request(heartbeat.RequestStop, "")
+		w.at(length, m.start)
+	case 9:
+		if m.node != nil && !m.paused {
+			g := w.cfg.Groups[w.rng.IntN(len(w.cfg.Groups))].Name
+			w.logf("%s fails on %s", g, m.name)
+			m.step(heartbeat.Health{Group: g, Failed: true, Reason: "test"})
+		}
+	}
+}
+
+// simulate runs one seed: a hostile time, then a calm one in which everything must come right.
+func simulate(seed uint64) *world {
+	draw := newWorld(seed, options{})
+	w := newWorld(seed, randomOptions(draw))
+	for _, m := range w.nodes {
+		w.at(w.upTo(2*w.opt.deadtime), m.start)
+	}
+	hostile := 40 * w.opt.deadtime
+	for range w.opt.faults {
+		w.at(w.upTo(hostile), w.inflict)
+	}
+	w.run(hostile + 8*w.opt.deadtime)
+	w.calm()
+	return w
+}
+
+// calm ends all faults and waits for the pair to settle.
+func (w *world) calm() {
+	if w.fault != "" {
+		return
+	}
+	w.logf("calm")
+	w.opt.loss, w.opt.startFails, w.opt.stopFails = 0, 0, 0
+	for _, c := range w.links {
+		c.up = [2]bool{true, true}
+	}
+	for _, m := range w.nodes {
+		m.resume()
+		m.powered = true
+		m.start()
+		m.request(heartbeat.RequestCleanup, "")
+	}
+	w.run(w.now + 30*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)
+	for _, m := range w.nodes {
+		m.start() // a fencing that was under way
+	}
+	w.run(w.now + 60*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)
+	for _, g := range w.cfg.Groups {
+		if owners := w.owners(g.Name); len(owners) != 1 && w.fault == "" {
+			w.violate("after the faults stopped %s runs on %v", g.Name, owners)
+		}
+	}
+	for _, m := range w.nodes {
+		if m.node == nil || w.fault != "" {
+			continue
+		}
+		s := m.node.Status()
+		for _, g := range s.Groups {
+			if owners := w.owners(g.Name); len(owners) == 1 && g.Owner != owners[0] {
+				w.violate("%s believes that %q owns %s, it runs on %s", m.name, g.Owner, g.Name, owners[0])
+			}
+		}
+	}
+}
+
+// TestSimulation runs many seeds. A failing one is replayed with SIM_SEED=n, and its options and trace are printed.
+func TestSimulation(t *testing.T) {
+	seeds := uint64(2000)
+	if s := os.Getenv("SIM_SEEDS"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = n
+	}
+	if testing.Short() {
+		seeds = 200
+	}
+	if s := os.Getenv("SIM_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reportWorld(t, seed, simulate(seed))
+		return
+	}
+	steps, failures := 0, 0
+	for seed := range seeds {
+		w := simulate(seed)
+		steps += w.steps
+		if w.fault != "" {
+			failures++
+			if failures > 3 {
+				continue
+			}
+			reportWorld(t, seed, w)
+		}
+	}
+	t.Logf("%d seeds, %d steps, %d failures", seeds, steps, failures)
+}
+
+func reportWorld(t *testing.T, seed uint64, w *world) {
+	t.Helper()
+	tail := w.trace[max(0, len(w.trace)-70):]
+	if os.Getenv("SIM_SEED") != "" {
+		tail = w.trace
+	}
+	text := fmt.Sprintf("seed %d (replay: SIM_SEED=%d go test -run TestSimulation ./heartbeat)\noptions %+v\n%s\n%s",
+		seed, seed, w.opt, strings.Join(tail, "\n"), w.fault)
+	if w.fault != "" {
+		t.Error(text)
+	} else {
+		t.Log(text)
+	}
+}

@@ -1,0 +1,213 @@
+package heartbeat
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hapair/heartbeat/wire"
+)
+
+// Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
+//
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN m=SEQ f=FLAGS
+//
+// n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
+// the sender's statement about its groups; k the version of the peer's statement that the sender has processed; m the number of the
+// sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
+//
+// The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
+//
+//	hapair-groups=HASH HOLD WISH EPOCH,…      e.g. 3fa29c01hn1f,77e0b212iw3
+//
+// A status is therefore small when nothing changes, and a lost statement is said again with the next heartbeat without any timer.
+const (
+	fieldHello      = "hapair"
+	fieldGroups     = "hapair-groups"
+	protocolVersion = "1"
+)
+
+// Flags of a hello.
+const (
+	flagActive  = 'a' // the sender is past its start and can take groups
+	flagLeaving = 'l' // the sender is stopping: it will acquire nothing any more
+	flagGone    = 'g' // the sender has released everything and ends
+)
+
+// hello is the parsed extra field.
+type hello struct {
+	nonce, echo    uint64
+	version, known uint64
+	message        uint64
+	active         bool
+	leaving        bool
+	gone           bool
+}
+
+// parseHello reads the extra field of a status; ok is false when there is none that we understand.
+func parseHello(m wire.Message) (h hello, ok bool) {
+	text, ok := m.Lookup(fieldHello)
+	if !ok {
+		return h, false
+	}
+	words := strings.Fields(text)
+	if len(words) == 0 || words[0] != protocolVersion {
+		return h, false
+	}
+	for _, w := range words[1:] {
+		key, value, _ := strings.Cut(w, "=")
+		number, _ := strconv.ParseUint(value, 16, 64)
+		switch key {
+		case "n":
+			h.nonce = number
+		case "e":
+			h.echo = number
+		case "v":
+			h.version = number
+		case "k":
+			h.known = number
+		case "m":
+			h.message = number
+		case "f":
+			h.active = strings.ContainsRune(value, flagActive)
+			h.leaving = strings.ContainsRune(value, flagLeaving)
+			h.gone = strings.ContainsRune(value, flagGone)
+		}
+	}
+	return h, h.nonce != 0
+}
+
+// hello renders the extra field.
+func (n *Node) hello() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s n=%x", protocolVersion, n.nonce)
+	if n.peer.hello.nonce != 0 {
+		fmt.Fprintf(&b, " e=%x", n.peer.hello.nonce)
+	} else {
+		b.WriteString(" e=-")
+	}
+	fmt.Fprintf(&b, " v=%x k=%x", n.version, n.peer.seen)
+	if n.tx.message > 0 {
+		fmt.Fprintf(&b, " m=%x", n.tx.message)
+	}
+	b.WriteString(" f=")
+	if n.member == memberActive {
+		b.WriteByte(flagActive)
+	}
+	if n.stop.asked {
+		b.WriteByte(flagLeaving)
+	}
+	if n.stop.said > 0 && !n.stop.keep {
+		b.WriteByte(flagGone)
+	}
+	return b.String()
+}
+
+// statement renders what this node holds and wishes, group by group.
+func (n *Node) statement() string {
+	var b strings.Builder
+	for i, g := range n.groups {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%08x%c%c%x", g.hash, g.hold.letter(), g.wish.letter(), g.epoch)
+	}
+	return b.String()
+}
+
+// changed marks the statement as new: the peer hears it at once, and until it has acknowledged it.
+func (n *Node) changed() {
+	n.version++
+	n.announce = true
+}
+
+// greet processes the peer's extra field and, where it is there, its statement.
+func (n *Node) greet(h hello, m wire.Message) {
+	p := &n.peer
+	if h.nonce != p.hello.nonce {
+		if p.hello.nonce != 0 && len(n.rx.nonces) < maxSeenNonces {
+			n.rx.nonces = append(n.rx.nonces, p.hello.nonce)
+		}
+		p.proven, p.current, p.seen, p.acked = false, false, 0, 0
+		n.announce = true // it wants to see its challenge echoed
+	}
+	p.hello = h
+	if h.echo != n.nonce {
+		p.proven = false
+		return
+	}
+	if !p.proven {
+		p.proven = true
+		n.changed()
+	}
+	p.acked = h.known
+	if text, ok := m.Lookup(fieldGroups); ok && h.version > p.seen {
+		n.readStatement(text)
+		p.seen = h.version
+		n.announce = true // let it know that it was understood
+	}
+	p.current = p.seen == h.version
+	if h.gone {
+		n.peerLeft()
+	}
+}
+
+// readStatement stores what the peer says of each group. A group that it does not name is one that it cannot run.
+func (n *Node) readStatement(text string) {
+	byHash := map[uint32]*group{}
+	for _, g := range n.groups {
+		byHash[g.hash] = g
+		g.peerHold, g.peerWish = holdIdle, wishUnable
+	}
+	for entry := range strings.SplitSeq(text, ",") {
+		if len(entry) < 11 {
+			continue
+		}
+		hash, err := strconv.ParseUint(entry[:8], 16, 32)
+		epoch, err2 := strconv.ParseUint(entry[10:], 16, 64)
+		g := byHash[uint32(hash)]
+		if err != nil || err2 != nil || g == nil {
+			continue
+		}
+		g.peerHold, g.peerWish, g.peerEpoch = holdOf(entry[8]), wishOf(entry[9]), epoch
+		if g.peerHold == holdIdle && g.announceWhenFree {
+			g.announceWhenFree = false
+			n.splitEnded(g)
+		}
+	}
+}
+
+// publish sends a status when one is due or something changed that the peer should hear now.
+func (n *Node) publish() {
+	if n.mute || n.stop.halted {
+		n.statusDue = n.now.Mono + n.cfg.Keepalive
+		return
+	}
+	if !n.announce && n.now.Mono < n.statusDue {
+		return
+	}
+	n.announce = false
+	n.statusDue = n.now.Mono + n.cfg.Keepalive
+	n.tx.status = n.now
+	m := wire.New(typeStatus)
+	m.Add("st", n.member)
+	m.Add("dt", strconv.FormatInt(n.cfg.Deadtime.Milliseconds(), 16))
+	m.Add("protocol", "1")
+	m.Add(fieldHello, n.hello())
+	if n.peer.kind != kindClassic && (n.peer.acked < n.version || !n.peer.proven) {
+		m.Add(fieldGroups, n.statement())
+	}
+	n.send(m)
+	for _, p := range n.pings {
+		echo := wire.New(typePing)
+		echo.Add("st", "ping")
+		if p.Group {
+			echo.Add("info", "ping_group")
+		} else {
+			echo.Add("info", "ping")
+		}
+		echo.Add("src", p.Name)
+		echo.Add("ts", strconv.FormatInt(n.now.Wall.Unix(), 16))
+		n.do(Send{Link: p.ID, Msg: echo})
+	}
+}

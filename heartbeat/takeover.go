@@ -1,0 +1,569 @@
+package heartbeat
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// offerPatience is how long an offered group waits for a peer that does not take it (protocol section 7.13, standby grant).
+const offerPatience = 10 * time.Second
+
+// goodbye is how long a stopping node repeats its farewell to a peer that does not answer.
+const goodbye = time.Second
+
+// converge looks at each group and does the next thing that may be done. It is called after every event, so that what matters is
+// the state reached and never the order in which the news arrived.
+func (n *Node) converge() {
+	n.unmute()
+	n.stopping()
+	if n.member != memberActive || !n.cfg.Managed || n.stop.halted {
+		return
+	}
+	switch {
+	case n.peer.name == "" || n.peer.life == lifeDead || n.peer.life == lifeLeft:
+		n.alone()
+	case n.peer.kind == kindClassic:
+		n.convergeClassic()
+	case n.peer.proven:
+		for _, g := range n.groups {
+			n.together(g)
+		}
+	}
+}
+
+// unmute ends the silence after a long sleep, when everything has been let go.
+func (n *Node) unmute() {
+	if !n.mute {
+		return
+	}
+	for _, g := range n.groups {
+		if g.hold == holdReleasing || g.hold.owns() {
+			return
+		}
+	}
+	n.mute = false
+	n.tx.status = n.now
+	n.changed()
+	n.report(Info, "Everything is released; this node speaks again")
+}
+
+// alone takes everything, because nobody else can have it: the peer is dead or has left.
+func (n *Node) alone() {
+	if n.stop.asked {
+		return
+	}
+	for _, g := range n.groups {
+		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || !n.certain(g) {
+			continue
+		}
+		if g.failed && n.now.Mono < n.retryAlone(g) {
+			continue
+		}
+		if g.hold == holdUnknown {
+			continue
+		}
+		g.failed = false
+		n.acquire(g, n.whyAlone())
+	}
+}
+
+// retryAlone is when a group that failed here is tried again although nobody else could run it: soon, then less often.
+func (n *Node) retryAlone(g *group) time.Duration {
+	backoff := min(time.Second<<min(g.failures, 6), time.Minute)
+	if at := g.since.Mono + backoff; at < g.retryAt {
+		g.retryAt = at
+	}
+	return g.retryAt
+}
+
+func (n *Node) whyAlone() string {
+	switch {
+	case n.peer.name == "":
+		return "this node runs alone"
+	case n.peer.life == lifeLeft:
+		return n.peer.name + " said goodbye"
+	case n.peer.lastHeard == never:
+		return n.peer.name + " was not heard within initdead " + n.cfg.Initdead.String()
+	}
+	return n.peer.name + " is dead"
+}
+
+// together decides about one group while both nodes live and know each other's statement.
+func (n *Node) together(g *group) {
+	p := &n.peer
+	n.expire(g)
+	if p.current && g.hold.runs() && g.peerHold.runs() {
+		n.contested(g)
+	}
+	n.consider(g)
+	if g.op != 0 && !(g.hold == holdAcquiring && g.wish == wishOffer) {
+		return
+	}
+	switch g.hold {
+	case holdIdle:
+		if g.wish == wishWant && n.granted(g) {
+			n.acquire(g, n.whyTogether(g))
+		}
+	case holdAdopting:
+		n.adopt(g)
+	case holdHeld, holdAcquiring:
+		if g.wish == wishOffer && p.current && g.peerWish == wishWant && p.hello.active {
+			n.release(g, "handed over to "+p.name+": "+g.reason)
+		}
+	}
+}
+
+// expire ends what waited too long.
+func (n *Node) expire(g *group) {
+	if g.failed && g.hold == holdIdle && g.peerWish == wishUnable && g.peerHold == holdIdle {
+		n.retryAlone(g) // nobody can run it: do not wait the whole time
+	}
+	if g.failed && n.now.Mono >= g.retryAt {
+		g.failed = false
+		n.report(Info, "Resource group %s may be tried here again, %v after it failed (%s)", g.Name,
+			(n.now.Mono - g.since.Mono).Round(time.Millisecond), g.failReason)
+	}
+	if g.asked && n.now.Mono >= g.askedUntil {
+		g.asked = false
+		n.transition(Warn, n.peer.name+" did not give it within "+offerPatience.String(), "Takeover of %s cancelled", g.Name)
+	}
+	if g.hold == holdHeld && g.wish == wishOffer && g.giveBy > 0 && n.now.Mono >= g.giveBy {
+		g.giveBy = 0
+		n.wishFor(g, wishNone)
+		n.transition(Warn, n.peer.name+" did not take it within "+offerPatience.String(),
+			"No reply to standby request.  Standby request cancelled for %s.", g.Name)
+	}
+}
+
+// consider sets this node's wish for a group from what both hold.
+func (n *Node) consider(g *group) {
+	p := &n.peer
+	preferred := g.Preferred == n.cfg.Node
+	switch {
+	case n.stop.asked || g.failed && g.hold != holdHeld || g.hold == holdStuck:
+		n.wishFor(g, wishUnable)
+	case g.hold == holdHeld || g.hold == holdAcquiring:
+		if g.wish != wishOffer && p.current && g.peerWish == wishWant && g.peerHold == holdIdle && p.acked >= g.saidAt {
+			g.reason = p.name + " asked for it"
+			n.wishFor(g, wishOffer)
+		} else if g.wish == wishWant || g.wish == wishUnable {
+			n.wishFor(g, wishNone)
+		}
+	case !p.current:
+		// nothing is known for certain of the peer: no new wish, and no old one withdrawn
+	case g.peerHold.runs():
+		switch {
+		case g.peerWish == wishOffer, g.asked, p.hello.leaving, n.failbackDue(g, preferred):
+			n.wishFor(g, wishWant)
+		default:
+			n.wishFor(g, wishNone)
+		}
+	case g.wish == wishOffer && g.peerWish != wishUnable:
+		// given away: the peer is to take it, not this node
+	case g.asked, preferred, g.peerWish == wishUnable, g.peerWish == wishOffer:
+		n.wishFor(g, wishWant)
+	default:
+		n.wishFor(g, wishNone)
+	}
+}
+
+// wishFor says a wish, and notes since when.
+func (n *Node) wishFor(g *group, w wish) {
+	if g.wish == w {
+		return
+	}
+	g.wish = w
+	n.changed()
+	g.wantedAt = n.version
+}
+
+// failbackDue tells whether the preferred node may ask for its group back: auto_failback, and both stable for the delay.
+func (n *Node) failbackDue(g *group, preferred bool) bool {
+	p := &n.peer
+	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed &&
+		n.now.Mono >= max(p.since, n.started.Mono)+n.cfg.FailbackDelay
+}
+
+// granted is the lock between two nodes of ours: this node may take a group that nobody holds if the peer has acknowledged the
+// statement in which the wish was said, holds nothing of it in that same answer, and does not come first. Having acknowledged the
+// wish, the peer will not take the group itself before it sees the wish withdrawn.
+func (n *Node) granted(g *group) bool {
+	p := &n.peer
+	if !p.current || g.peerHold != holdIdle {
+		return false
+	}
+	if p.hello.leaving {
+		return true
+	}
+	if p.acked < g.wantedAt || !p.hello.active {
+		return false
+	}
+	return g.peerWish != wishWant || n.first(g)
+}
+
+// first breaks a tie in which both want a group.
+func (n *Node) first(g *group) bool {
+	switch g.Preferred {
+	case n.cfg.Node:
+		return true
+	case n.peer.name:
+		return false
+	}
+	return bytes.Compare(n.boot.UUID[:], n.peer.uuid[:]) < 0
+}
+
+func (n *Node) whyTogether(g *group) string {
+	p := &n.peer
+	switch {
+	case p.hello.leaving:
+		return p.name + " is stopping"
+	case g.asked:
+		return "takeover asked for on this node"
+	case g.peerWish == wishUnable:
+		return p.name + " cannot run it"
+	case g.peerWish == wishOffer:
+		return p.name + " handed it over"
+	case g.peerEpoch > 0 && g.epoch > 0 && n.cfg.Failback != FailbackOff:
+		return "returned to its preferred node"
+	}
+	return "this is its preferred node and nobody holds it"
+}
+
+// adopt decides about what a predecessor of this daemon left running.
+func (n *Node) adopt(g *group) {
+	p := &n.peer
+	if !p.current || !p.hello.active && !p.hello.leaving {
+		return
+	}
+	if !g.was {
+		n.release(g, "found running at start, but this node did not hold it before")
+		return
+	}
+	if g.wish != wishWant {
+		n.wishFor(g, wishWant)
+	}
+	if g.peerHold == holdIdle && p.acked >= g.wantedAt {
+		n.acquire(g, "found running at start: held before the restart of this daemon")
+	}
+}
+
+// contested resolves a double holding by the one written rule that both execute: higher epoch, then preferred node, then lower
+// identity. What a predecessor left behind yields to what is held.
+func (n *Node) contested(g *group) {
+	win := n.wins(g)
+	mine := g.hold.owns() || g.hold == holdAdopting
+	theirs := g.peerHold.owns() || g.peerHold == holdAdopting
+	if !mine || !theirs {
+		return
+	}
+	if g.hold.owns() && g.peerHold.owns() {
+		verdict := "this node lets go"
+		if win {
+			verdict = n.peer.name + " lets go"
+		}
+		n.splitFound(g, verdict)
+	}
+	if win {
+		g.announceWhenFree = true
+		return
+	}
+	n.release(g, fmt.Sprintf("%s holds it too and comes first (epoch %d, here %d)", n.peer.name, g.peerEpoch, g.epoch))
+	n.split = Instant{}
+}
+
+func (n *Node) wins(g *group) bool {
+	if mine, theirs := g.hold.owns(), g.peerHold.owns(); mine != theirs {
+		return mine
+	}
+	if g.epoch != g.peerEpoch {
+		return g.epoch > g.peerEpoch
+	}
+	return n.first(g)
+}
+
+// peerLeft is the peer's farewell: everything of it is stopped, so there is nothing to wait for.
+func (n *Node) peerLeft() {
+	p := &n.peer
+	if p.life == lifeLeft {
+		return
+	}
+	p.life = lifeLeft
+	n.announce = true
+	n.classicAlone()
+	n.transition(Info, "it released everything and said goodbye", "Received shutdown notice from '%s'.", p.name)
+	for _, g := range n.groups {
+		g.peerHold, g.peerWish = holdIdle, wishUnable
+	}
+}
+
+// request answers a person or a script.
+func (n *Node) request(ev Request) {
+	err := n.refuse(ev)
+	if err == nil {
+		switch ev.Kind {
+		case RequestStandby:
+			err = n.standby(ev)
+		case RequestTakeover:
+			err = n.takeover(ev)
+		case RequestStop:
+			n.beginStop(ev, false)
+		case RequestQuit:
+			n.beginStop(ev, true)
+		case RequestCleanup:
+			err = n.cleanup(ev)
+		default:
+			err = fmt.Errorf("unknown request %d", ev.Kind)
+		}
+	}
+	n.do(Reply{ID: ev.ID, Err: err})
+}
+
+// refuse says why a request cannot be carried out now.
+func (n *Node) refuse(ev Request) error {
+	if ev.Kind != RequestStandby && ev.Kind != RequestTakeover {
+		return nil
+	}
+	p := &n.peer
+	switch {
+	case !n.cfg.Managed:
+		return errors.New("this node does not manage resources (started with -M)")
+	case n.stop.asked:
+		return errors.New("this node is stopping")
+	case n.member != memberActive:
+		return fmt.Errorf("this node is still starting (%s): wait until `heartbeat status` says active or standby", n.member)
+	case p.name == "":
+		return errors.New("there is no peer in the configuration")
+	case p.life != lifeAlive:
+		return fmt.Errorf("%s is not there (%s): nobody could take over or give", p.name, n.peerState())
+	case p.kind == kindOurs && (!p.proven || !p.current || !p.hello.active):
+		return fmt.Errorf("%s is not ready: Other side is in flux, try again in a moment", p.name)
+	}
+	return nil
+}
+
+// selected lists the groups that a request speaks of. mine says from whose side local and foreign are meant.
+func (n *Node) selected(ev Request) ([]*group, error) {
+	var list []*group
+	for _, g := range n.groups {
+		local := g.Preferred == n.cfg.Node
+		switch {
+		case ev.Group != "":
+			if g.Name == ev.Group {
+				list = append(list, g)
+			}
+		case ev.Which == "all", ev.Which == "":
+			list = append(list, g)
+		case ev.Which == "local":
+			if local {
+				list = append(list, g)
+			}
+		case ev.Which == "foreign", ev.Which == "failback" && ev.Kind == RequestStandby:
+			if !local {
+				list = append(list, g)
+			}
+		case ev.Which == "failback":
+			if local {
+				list = append(list, g)
+			}
+		default:
+			return nil, fmt.Errorf("wrong resources %q: all, local, foreign or failback", ev.Which)
+		}
+	}
+	if len(list) == 0 && ev.Group != "" {
+		return nil, fmt.Errorf("no resource group %q in haresources", ev.Group)
+	}
+	return list, nil
+}
+
+// standby offers groups to the peer.
+func (n *Node) standby(ev Request) error {
+	list, err := n.selected(ev)
+	if err != nil {
+		return err
+	}
+	if n.peer.kind == kindClassic {
+		return n.classicStandby(ev)
+	}
+	for _, g := range list {
+		if g.hold.owns() && g.peerWish == wishUnable && g.peerHold == holdIdle {
+			return fmt.Errorf("%s cannot run %s now (it failed there): see `heartbeat status` on %s, then `heartbeat resource cleanup` there",
+				n.peer.name, g.Name, n.peer.name)
+		}
+	}
+	n.report(Info, "%s wants to go standby [%s]", n.cfg.Node, requested(ev))
+	for _, g := range list {
+		if !g.hold.owns() {
+			continue
+		}
+		g.reason = "standby asked for by " + ev.By
+		g.giveBy = n.now.Mono + offerPatience
+		n.wishFor(g, wishOffer)
+	}
+	return nil
+}
+
+// takeover asks the peer for groups.
+func (n *Node) takeover(ev Request) error {
+	list, err := n.selected(ev)
+	if err != nil {
+		return err
+	}
+	if n.peer.kind == kindClassic {
+		return n.classicTakeover(ev)
+	}
+	for _, g := range list {
+		if g.failed && !g.hold.owns() {
+			return fmt.Errorf("%s failed here (%s): run `heartbeat resource cleanup '%s'` first", g.Name, g.failReason, g.Name)
+		}
+	}
+	n.report(Info, "%s wants to take over [%s]", n.cfg.Node, requested(ev))
+	for _, g := range list {
+		if g.hold == holdIdle {
+			g.asked, g.askedUntil = true, n.now.Mono+offerPatience
+			if g.wish == wishOffer {
+				n.wishFor(g, wishNone)
+			}
+		}
+	}
+	return nil
+}
+
+func requested(ev Request) string {
+	if ev.Group != "" {
+		return ev.Group
+	}
+	if ev.Which == "" {
+		return "all"
+	}
+	return ev.Which
+}
+
+// cleanup forgets failures, and stops again what was stuck.
+func (n *Node) cleanup(ev Request) error {
+	list, err := n.selected(ev)
+	if err != nil {
+		return err
+	}
+	for _, g := range list {
+		g.failed, g.failures = false, 0
+		if g.hold == holdStuck && g.op == 0 {
+			n.release(g, "cleanup asked for by "+ev.By)
+		}
+		n.changed()
+	}
+	return nil
+}
+
+// beginStop starts the polite end.
+func (n *Node) beginStop(ev Request, keep bool) {
+	if n.stop.asked {
+		return
+	}
+	n.stop = stopping{asked: true, keep: keep, byWhom: ev.By, started: n.now.Mono}
+	n.transition(Info, "asked for by "+ev.By, "Heartbeat shutdown in progress.")
+	n.changed()
+	if keep {
+		return
+	}
+	n.classicGiveUp()
+	for _, g := range n.groups {
+		if g.hold == holdIdle || g.hold == holdReleasing {
+			continue
+		}
+		n.release(g, "this node stops")
+	}
+}
+
+// stopping carries the polite end on: when everything is released, say so until the peer has heard it, then end.
+func (n *Node) stopping() {
+	s := &n.stop
+	if !s.asked || s.halted {
+		return
+	}
+	if s.keep {
+		n.halt(false, "ended without releasing anything")
+		return
+	}
+	for _, g := range n.groups {
+		switch g.hold {
+		case holdIdle:
+		case holdStuck:
+			s.forced = true
+		default:
+			return
+		}
+	}
+	p := &n.peer
+	if s.forced {
+		n.halt(false, "a resource could not be stopped: no goodbye is said, so that the peer does not take it for released")
+		return
+	}
+	if s.said == 0 {
+		s.said = n.now.Mono
+		s.next = n.now.Mono
+		n.changed()
+		n.classicShutdone()
+	}
+	heard := p.name == "" || p.life != lifeAlive || p.kind == kindOurs && p.proven && p.acked >= n.version
+	if p.kind == kindClassic && p.life == lifeAlive {
+		heard = n.now.Mono-s.said >= goodbye // Linux-HA does not acknowledge it; it asks again for what it missed
+	}
+	if heard || n.now.Mono-s.said >= goodbye {
+		n.halt(true, "all resources released")
+		return
+	}
+	if n.now.Mono >= s.next {
+		s.next = n.now.Mono + min(n.cfg.Keepalive, 20*time.Millisecond)
+		n.announce = p.kind != kindClassic
+	}
+}
+
+// halt ends this run.
+func (n *Node) halt(released bool, reason string) {
+	n.publish()
+	n.stop.halted = true
+	n.report(Info, "%s Heartbeat shutdown complete.", n.cfg.Node)
+	n.persist()
+	n.do(Halt{Released: released, Reason: reason})
+}
+
+// reconfigure replaces the configuration as a difference.
+func (n *Node) reconfigure(cfg Config) {
+	if err := cfg.check(); err != nil {
+		n.report(LevelError, "New configuration refused, the old one stays: %v", err)
+		return
+	}
+	if cfg.Node != n.cfg.Node || cfg.Peer != n.cfg.Peer {
+		n.report(LevelError, "New configuration refused, the old one stays: the node names changed (%s, %s to %s, %s); that needs a restart",
+			n.cfg.Node, n.cfg.Peer, cfg.Node, cfg.Peer)
+		return
+	}
+	n.cfg = cfg
+	n.configureLinks()
+	old := map[string]*group{}
+	for _, g := range n.groups {
+		old[g.Name] = g
+	}
+	n.groups = nil
+	for _, c := range cfg.Groups {
+		g := old[c.Name]
+		delete(old, c.Name)
+		if g == nil {
+			g = &group{hash: groupHash(c.Name), since: n.now, peerWish: wishUnable, reason: "added by a reload"}
+			g.Group = c
+			n.examine(g)
+		}
+		g.Group = c
+		n.groups = append(n.groups, g)
+	}
+	for _, g := range old {
+		if g.hold != holdIdle {
+			n.do(Release{Op: n.op(), Group: g.Name, Reason: "removed from haresources by a reload"})
+		}
+	}
+	n.transition(Info, "configuration files changed", "Configuration reread.")
+	n.resetBeliefs()
+	n.persist()
+}
