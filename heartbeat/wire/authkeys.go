@@ -165,8 +165,10 @@ func (p *keyReader) finish() {
 	case p.badAuth:
 	case p.auth.line == 0:
 		p.report(fault.Error, 0, "add `auth "+have[0]+"` as the first line", "no `auth` line says which key signs")
-	case p.entries[p.auth.index] == nil && !p.broken:
-		p.report(fault.Error, p.auth.col, hint, "`auth %d` names a key that is not there", p.auth.index)
+	case p.entries[p.auth.index] == nil:
+		if !p.broken {
+			p.report(fault.Error, p.auth.col, hint, "`auth %d` names a key that is not there", p.auth.index)
+		}
 	case p.defined[p.auth.index] < p.auth.line:
 		p.report(fault.Warning, p.auth.col, "put the `auth` line first",
 			"`auth %d` stands below its key: Linux-HA would say that the key is not found, and not start", p.auth.index)

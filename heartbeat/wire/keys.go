@@ -103,19 +103,14 @@ func (k *Keys) check(token []byte, write func(*signer)) error {
 }
 
 // tokenIndex is the decimal number before the blank of "<index> <hex>": at most two digits, none superfluous.
-func tokenIndex(token []byte) (int, bool) {
-	digits, digest, ok := bytes.Cut(token, []byte(" "))
-	if !ok || len(digest) == 0 || len(digits) == 0 || len(digits) > 2 || len(digits) == 2 && digits[0] == '0' {
-		return 0, false
+func tokenIndex[T string | []byte](token T) (int, bool) {
+	n, i := 0, 0
+	for i < len(token) && i < 3 && '0' <= token[i] && token[i] <= '9' {
+		n = n*10 + int(token[i]-'0')
+		i++
 	}
-	n := 0
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return 0, false
-		}
-		n = n*10 + int(d-'0')
-	}
-	return n, true
+	superfluous := i > 1 && token[0] == '0'
+	return n, 0 < i && i < 3 && !superfluous && i+1 < len(token) && token[i] == ' '
 }
 
 // unknownIndex holds the ErrKey of each index, and of all that no authkeys could have.

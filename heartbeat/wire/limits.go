@@ -11,12 +11,13 @@ const (
 	MaxInflated = 2 << 20   // bytes of a compressed message once inflated (protocol section 3.7)
 	MaxText     = 32 << 10  // bytes of one frame on a serial line: 17 s at 19200 baud, a hundred times a heartbeat
 	MaxDepth    = 16        // messages within messages
+	MaxFields   = 4096      // fields of one message; Linux-HA sets no limit and uses a dozen
 )
 
 // The causes for which a frame is refused. Callers tell them apart with errors.Is, to count them and to say once what is wrong.
 var (
 	ErrMalformed = errors.New("malformed frame")                             // no frame of ours, or damaged
-	ErrTooLong   = errors.New("frame too long")                              // beyond MaxFrame or MaxInflated
+	ErrTooLong   = errors.New("frame too long")                              // beyond MaxFrame, MaxInflated or MaxFields
 	ErrKey       = errors.New("signed with a key that authkeys has not got") // the index in the frame is not configured
 	ErrDigest    = errors.New("signature missing or wrong")                  // not signed, or not with our secret
 )
@@ -28,6 +29,7 @@ var (
 	errTrailer   = fmt.Errorf("%w: what follows the end marker is no signature", ErrMalformed)
 	errAuthField = fmt.Errorf("%w: the auth field is no signature", ErrMalformed)
 	errFrameSize = fmt.Errorf("%w: more than %d bytes", ErrTooLong, MaxFrame)
+	errFields    = fmt.Errorf("%w: more than %d fields", ErrTooLong, MaxFields)
 	errUnsigned  = fmt.Errorf("%w: the frame carries none", ErrDigest)
 )
 

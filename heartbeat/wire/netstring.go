@@ -59,6 +59,9 @@ func parseFields(s string, depth int) (fields []Field, rest string, err error) {
 		if s == "" {
 			return nil, "", errNoEnd
 		}
+		if len(fields) == MaxFields {
+			return nil, "", errFields
+		}
 		var body string
 		if body, s, err = element(s); err != nil {
 			return nil, "", err

@@ -190,7 +190,7 @@ func parse(s string) (Message, error) {
 	}
 	if trailer != "" {
 		token, rest, err := element(trailer)
-		if _, ok := tokenIndex([]byte(token)); !ok || err != nil || rest != "" {
+		if _, ok := tokenIndex(token); !ok || err != nil || rest != "" {
 			return Message{}, errTrailer
 		}
 	}

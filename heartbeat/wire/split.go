@@ -14,12 +14,12 @@ func Split(data []byte, atEOF bool) (advance int, token []byte, err error) {
 		return len(data) - pending(data, atEOF), nil, nil
 	}
 	frame := data[start:]
-	end := bytes.Index(frame, []byte("\n"+textEnd))
+	end := markerLine(frame, textEnd)
 	if end >= 0 {
-		frame = frame[:end+len("\n"+textEnd)]
+		frame = frame[:end+len(textEnd)]
 	}
-	if again := bytes.LastIndex(frame, []byte("\n"+textStart)); again >= 0 {
-		start, frame = start+again+1, frame[again+1:]
+	for again := markerLine(frame, textStart); again >= 0; again = markerLine(frame, textStart) {
+		start, frame = start+again, frame[again:]
 	}
 	switch {
 	case end >= 0 && len(frame) <= MaxText:
@@ -30,6 +30,22 @@ func Split(data []byte, atEOF bool) (advance int, token []byte, err error) {
 		return len(data) - pending(data, atEOF), nil, nil
 	}
 	return start, nil, nil
+}
+
+// markerLine is where the first line behind the first byte begins that is exactly marker, -1 when there is none. It looks for
+// the marker rather than for line ends, because while a frame grows it is looked through again and again.
+func markerLine(data []byte, marker string) int {
+	for from := 1; from < len(data); {
+		i := bytes.Index(data[from:], []byte(marker))
+		if i < 0 {
+			break
+		}
+		if from += i; data[from-1] == '\n' {
+			return from
+		}
+		from++
+	}
+	return -1
 }
 
 // pending counts the bytes at the end of data that may become a start marker.

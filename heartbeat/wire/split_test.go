@@ -42,7 +42,7 @@ func split(t testing.TB, data string, size int) []string {
 
 func TestSplitResynchronises(t *testing.T) {
 	const a, b = ">>>\nt=a\n<<<\n", ">>>\nt=b\n<<<\n"
-	long := ">>>\n" + strings.Repeat("x=0123456789\n", 8000) + "<<<\n"
+	long := ">>>\n" + strings.Repeat("x=0123456789\n", 6000) + "<<<\n"
 	for name, tt := range map[string]struct {
 		data string
 		want []string
@@ -61,7 +61,7 @@ func TestSplitResynchronises(t *testing.T) {
 		"end alone":                 {"<<<\n<<<\n" + a, []string{a}},
 		"incomplete at the end":     {a + ">>>\nt=b\n<<<", []string{a}},
 		"too long":                  {long + a, []string{a}},
-		"too long without end":      {long[:60000] + "\n" + a, []string{a}},
+		"too long without end":      {long[:50000] + "\n" + a, []string{a}},
 		"long noise, one long line": {strings.Repeat("~", 200000) + "\n" + a, []string{a}},
 		"long noise glued":          {strings.Repeat("~", 200000) + a, []string{a}},
 	} {

@@ -33,6 +33,9 @@ func parseText(s string, depth int) ([]Field, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(fields) == MaxFields {
+			return nil, errFields
+		}
 		fields, s = append(fields, f), rest
 	}
 	return fields, nil
