@@ -218,6 +218,11 @@ func (h *hostCheck) checkDevices() {
 			h.checkDevice(h.at(fault.Error, l.Line), l.ID, l.Device)
 		}
 	}
+	if s := h.c.Stonith; s != nil {
+		if _, err := os.Stat(s.File); err != nil {
+			h.faults.Addf(h.at(fault.Error, s.Line), "the file holds the parameters of the device", "stonith %s %s: %v", s.Type, s.File, reason(err))
+		}
+	}
 	if h.c.Watchdog != "" {
 		h.checkDevice(h.at(fault.Warning, 0), "watchdog "+h.c.Watchdog, h.c.Watchdog)
 	}

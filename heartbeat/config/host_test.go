@@ -96,6 +96,7 @@ func TestCheckHost(t *testing.T) {
 		{"serial no device", ha("bcast eth0\nserial " + plain), fault.Error, "not a character device"},
 		{"serial there", ha("bcast eth0\nserial /dev/null"), 0, ""},
 		{"watchdog missing", ha("bcast eth0\nwatchdog /dev/watchdogNone"), fault.Warning, "modprobe softdog"},
+		{"fencing file", ha("bcast eth0\nstonith null /nonexistent/null.cfg"), fault.Error, "stonith null /nonexistent/null.cfg: no such file"},
 		{"client's user", ha("bcast eth0\nrespawn cluster /bin/sh"), fault.Error, `there is no user "cluster" to run /bin/sh`},
 		{"client's program", ha("bcast eth0\nrespawn root /nonexistent/guard"), fault.Error, "/nonexistent/guard: no such file or directory"},
 		{"client's mode", ha("bcast eth0\nfailfast root " + plain), fault.Error, "(chmod +x " + plain + ")"},

@@ -15,6 +15,9 @@ const maxLine = 5119
 // maxFile bounds what is read of one file: 10,000 addresses in haresources are a tenth of it.
 const maxFile = 8 << 20
 
+// maxFaults is how many faults of one file are worth reading.
+const maxFaults = 500
+
 // pragmaMark begins a comment that Linux-HA ignores and this program reads.
 const pragmaMark = "#hapair:"
 
@@ -53,7 +56,11 @@ func (l *lexer) each(data []byte, do func(statement), pragma func(line int, text
 			"the file begins with a byte order mark, which Linux-HA takes for a part of the first directive")
 		data = append([]byte("   "), rest...) // columns stay true
 	}
-	for number := 1; len(data) > 0; number++ {
+	for number, most := 1, len(*l.faults)+maxFaults; len(data) > 0; number++ {
+		if len(*l.faults) > most {
+			l.faults.Addf(l.at(fault.Error, number, 0), "is this the right file?", "more than %d faults: the rest is not read", maxFaults)
+			return
+		}
 		line, rest, _ := bytes.Cut(data, []byte("\n"))
 		data = rest
 		text, good := l.clean(number, line)

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -167,4 +168,29 @@ func FuzzHaCf(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestBounds: files that are something else entirely end in a few faults, not in as many as they have lines.
+func TestBounds(t *testing.T) {
+	const head = "auto_failback on\nnode alpha beta\nbcast eth0\n"
+	for name, tt := range map[string]struct{ text, want string }{
+		"faults": {strings.Repeat("xyzzy 1\n", 20000), "more than 500 faults: the rest is not read (is this the right file?)"},
+		"links":  {head + "bcast " + numbered("nic", 70), "more than 64 links"},
+		"pings":  {head + "ping " + numbered("gw", 120), "122 nodes and ping nodes: at most 100"},
+		"name":   {head + "node " + strings.Repeat("x", 120), "a node name of 120 characters"},
+	} {
+		_, faults := config.Load(directory(t, map[string]string{"ha.cf": tt.text}), config.WithNode("alpha"))
+		if len(faults) > 600 || faults.Err() == nil || !strings.Contains(faults.Error(), tt.want) {
+			t.Errorf("%s: %d faults, none says %s", name, len(faults), tt.want)
+		}
+	}
+}
+
+// numbered is prefix0 prefix1 … on one line.
+func numbered(prefix string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%s%d ", prefix, i)
+	}
+	return b.String() + "\n"
 }

@@ -290,8 +290,12 @@ func (p *parser) finishAPIAuth() {
 
 // finishLog sends messages to syslog where ha.cf names no place for them.
 func (p *parser) finishLog() {
-	_, facility := p.given["logfacility"]
-	if log := &p.cfg.Log; !facility && log.File == "" && log.DebugFile == "" {
+	_, given := p.given["logfacility"]
+	switch log := &p.cfg.Log; {
+	case log.File != "" || log.DebugFile != "" || log.Facility != "":
+	case given:
+		p.faults.Addf(p.placed(fault.Warning, "logfacility"), "write logfacility daemon, or add a logfile", "no syslog, no logfile, no debugfile: messages go nowhere")
+	default:
 		log.Facility = "daemon"
 	}
 }
