@@ -1,0 +1,256 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hapair/heartbeat"
+	"hapair/heartbeat/config"
+	"hapair/heartbeat/link"
+	"hapair/heartbeat/wire"
+)
+
+// engine is one node: the loop with everything that works for it. It has no socket, signal or file of its own beyond the
+// links and what its parts were given, so that two of them fit into one test.
+type engine struct {
+	paths   Paths
+	config  atomic.Pointer[config.Config]
+	managed bool
+	log     *Log
+	alarms  *alarms
+	clock   func() heartbeat.Instant
+
+	in      *inbox
+	media   *media
+	groups  *groups
+	manager manager
+	fencing *fencing // nil where no device is configured
+	rc      *series  // rc.d scripts, one at a time
+	hooks   *series  // event hooks, one at a time
+	scripts scripts
+	keeper  *keeper  // nil keeps nothing
+	journal *journal // nil writes none
+	clients *clients // nil runs none
+	sd      *supervisor
+	dog     *watchdog // nil where none is configured
+
+	loop  *loop
+	ended chan struct{} // closed when the loop has ended
+
+	// The loop's own.
+	boot        heartbeat.Boot
+	lastRequest uint64
+	replies     map[uint64]chan error
+	commUp      bool
+
+	double   sync.Map // names of groups that both nodes were found to hold
+	snapshot snapshots
+	reloads  sync.Mutex // one reload at a time
+	started  time.Time
+	onActive func() // called once, in the loop, when this node has become a member; nil for nothing
+
+	// What a reload changes beyond the engine; nil for nothing.
+	relog       func(*config.Config)
+	environment func(*config.Config)
+}
+
+// scripts runs what the administrator put beside the daemon. A nil field runs nothing.
+type scripts struct {
+	rc   func(ctx context.Context, m wire.Message)              // rc.d/TYPE
+	hook func(ctx context.Context, event, group, reason string) // hooks/EVENT.d/*
+}
+
+// parts is what differs between a real node and one in a test.
+type parts struct {
+	paths   Paths
+	config  *config.Config
+	managed bool
+	log     *Log
+	boot    heartbeat.Boot
+	clock   func() heartbeat.Instant
+	alarm   alarm
+	open    func(link.Spec) (link.Link, error)
+	manager manager
+	fencer  Fencer
+	scripts scripts
+	core    func(heartbeat.Config, heartbeat.Boot, heartbeat.Instant) (core, error)
+}
+
+// newCore makes the real core.
+func newCore(cfg heartbeat.Config, boot heartbeat.Boot, now heartbeat.Instant) (core, error) {
+	n, err := heartbeat.New(cfg, boot, now)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// linksPatience is how long the start waits for all links to have been tried, so that the first heartbeat goes everywhere.
+const linksPatience = time.Second
+
+// newEngine opens the links and makes the core; run starts it. ctx ends everything at once, whatever it was doing: it is for
+// emergencies. The worker goroutines of the links already run when newEngine returns.
+func newEngine(ctx context.Context, p parts) (*engine, error) {
+	e := &engine{
+		paths: p.paths, managed: p.managed, log: p.log, alarms: newAlarms(p.log), clock: p.clock,
+		in: newInbox(), manager: p.manager, scripts: p.scripts, boot: p.boot, sd: &supervisor{},
+		ended: make(chan struct{}), replies: map[uint64]chan error{}, started: p.clock().Wall,
+		rc: newSeries(ctx, 256), hooks: newSeries(ctx, 256),
+	}
+	e.config.Store(p.config)
+	e.groups = newGroups(ctx, p.manager, p.scripts.hook, e.in, p.log)
+	if p.fencer != nil {
+		e.fencing = newFencing(ctx, p.fencer, e.in)
+	}
+	e.media = newMedia(ctx, e.in, p.log)
+	e.media.open = p.open
+	e.tune(p.config)
+	for _, w := range wantedLinks(p.config) {
+		e.media.start(w.spec, w.ping)
+	}
+	e.media.settled(ctx, linksPatience)
+	c, err := p.core(coreConfig(p.config, p.managed, e.media.leadsHere), p.boot, p.clock())
+	if err != nil {
+		e.media.close()
+		return nil, err
+	}
+	e.tellOwn()
+	e.loop = &loop{core: c, clock: p.clock, alarm: p.alarm, in: e.in, act: e.act, after: e.turn, log: p.log}
+	return e, nil
+}
+
+// tune sets what a configuration says about links as a whole.
+func (e *engine) tune(c *config.Config) {
+	e.media.keys.Store(c.Keys)
+	e.media.framing.Store(int64(framingOf(c)))
+	e.media.keepalive.Store(int64(c.Keepalive))
+	e.media.sayBad.Store(c.Log.LogBadpack)
+}
+
+// tellOwn mentions the links that are left out.
+func (e *engine) tellOwn() {
+	for _, m := range e.media.all() {
+		if m.own.Load() {
+			e.log.Noticef("%s leads to this node itself and is left out; that is harmless, and lets both nodes have the same ha.cf", m.spec.ID)
+		}
+	}
+}
+
+// conf is the configuration in force.
+func (e *engine) conf() *config.Config { return e.config.Load() }
+
+// lastFrames is how long the end waits for the last goodbye to leave.
+const lastFrames = 200 * time.Millisecond
+
+// run works until the core halts or ctx ends, and then lets go of the links.
+func (e *engine) run(ctx context.Context) *heartbeat.Halt {
+	halt := e.loop.run(ctx)
+	close(e.ended)
+	e.media.flush(lastFrames)
+	e.media.close()
+	e.loop.alarm.Close()
+	return halt
+}
+
+// turn is called at the end of each turn of the loop.
+func (e *engine) turn(now heartbeat.Instant) {
+	e.sd.alive(now.Mono)
+	if e.dog != nil {
+		e.dog.alive(now.Mono)
+	}
+	if !e.commUp && e.loop.core.Status().Member == "active" {
+		e.commUp = true
+		if e.onActive != nil {
+			e.onActive()
+		}
+	}
+}
+
+// act carries out one action of the core; it never blocks.
+func (e *engine) act(a heartbeat.Action) {
+	switch a := a.(type) {
+	case heartbeat.Send:
+		e.media.send(a.Link, a.Msg)
+	case heartbeat.Acquire:
+		e.groups.do(a.Group, a)
+	case heartbeat.Release:
+		e.groups.do(a.Group, a)
+	case heartbeat.Examine:
+		e.groups.do(a.Group, a)
+	case heartbeat.Announce:
+		e.groups.do(a.Group, a)
+	case heartbeat.Fence:
+		e.fence(a)
+	case heartbeat.Reply:
+		e.replied(a)
+	case heartbeat.Notify:
+		e.notify(a.Msg)
+	case heartbeat.Hook:
+		e.hook(a)
+	case heartbeat.Report:
+		e.report(a)
+	case heartbeat.Persist:
+		if e.keeper != nil {
+			e.keeper.keep(a)
+		}
+	case heartbeat.Halt:
+		e.log.Debugf("Halt: %s", a.Reason)
+	}
+}
+
+// fence begins an attempt; without a device the core does not ask.
+func (e *engine) fence(a heartbeat.Fence) {
+	if e.fencing == nil {
+		e.in.post(heartbeat.Done{Op: a.Op, Err: noFencer{"none configured"}.Fence(context.Background(), a.Node)})
+		return
+	}
+	e.fencing.do(a)
+}
+
+// notify queues the rc.d script of a message.
+func (e *engine) notify(m wire.Message) {
+	if e.scripts.rc == nil {
+		return
+	}
+	m = m.Clone()
+	if !e.rc.add(func(ctx context.Context) { e.scripts.rc(ctx, m) }) {
+		e.log.Errorf("rc.d: script for %q not run: too many wait already", m.Kind())
+	}
+}
+
+// hook notes what status wants to know and queues the administrator's programs.
+func (e *engine) hook(a heartbeat.Hook) {
+	switch a.Event {
+	case "split-found":
+		e.double.Store(a.Group, true)
+	case "split-ended":
+		e.double.Delete(a.Group)
+	}
+	if e.scripts.hook == nil {
+		return
+	}
+	if !e.hooks.add(func(ctx context.Context) { e.scripts.hook(ctx, a.Event, a.Group, a.Reason) }) {
+		e.log.Errorf("Hook %s not run: too many wait already", a.Event)
+	}
+}
+
+// report writes the core's line, and a transition into the journal too.
+func (e *engine) report(a heartbeat.Report) {
+	text := a.Text
+	if a.Transition && a.Reason != "" {
+		text += " (" + a.Reason + ")"
+	}
+	sev := severityOf(a.Level)
+	e.log.logf(sev, "%s", text)
+	if !a.Transition {
+		return
+	}
+	e.sd.tell("STATUS=" + printable(text))
+	if e.journal != nil {
+		e.journal.add(JournalEntry{
+			Time: e.clock().Wall, Node: e.conf().Node, Generation: e.boot.Generation, Level: sev.String(), What: a.Text, Reason: a.Reason,
+		})
+	}
+}

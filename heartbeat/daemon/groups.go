@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"hapair/haresources"
+	"hapair/heartbeat"
+)
+
+// manager is what the workers need of *haresources.Manager.
+type manager interface {
+	Acquire(ctx context.Context, group string) error
+	Release(ctx context.Context, group string) error
+	Examine(ctx context.Context, group string) (running bool, err error)
+	Announce(ctx context.Context, group string) error
+	Resources(group string) []haresources.ResourceStatus
+}
+
+// groupHooks are the administrator's programs around a change of one group; they delay that group only. nil runs none.
+type groupHooks func(ctx context.Context, event, group, reason string)
+
+// groups carries out what the core wants done to resource groups: one worker for each group in motion, in the order asked
+// for, and a Release cancels an Acquire that is still running. Only the loop calls its methods.
+type groups struct {
+	manager manager
+	hooks   groupHooks
+	in      *inbox
+	log     *Log
+
+	ctx    context.Context // ends when the daemon must end whatever scripts do
+	queues map[string]*groupQueue
+	tasks  sync.WaitGroup
+}
+
+// groupQueue is the work of one group.
+type groupQueue struct {
+	running heartbeat.Action
+	cancel  context.CancelFunc
+	waiting []heartbeat.Action
+}
+
+// newGroups makes workers for a manager; ctx ends them.
+func newGroups(ctx context.Context, m manager, hooks groupHooks, in *inbox, log *Log) *groups {
+	if hooks == nil {
+		hooks = func(context.Context, string, string, string) {}
+	}
+	return &groups{manager: m, hooks: hooks, in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
+}
+
+// do queues one action for its group and cancels what it supersedes.
+func (g *groups) do(group string, a heartbeat.Action) {
+	q := g.queues[group]
+	if q == nil {
+		q = &groupQueue{}
+		g.queues[group] = q
+	}
+	if _, isRelease := a.(heartbeat.Release); isRelease && q.running != nil {
+		if _, acquiring := q.running.(heartbeat.Acquire); acquiring {
+			q.cancel()
+		}
+	}
+	q.waiting = append(q.waiting, a)
+	if q.running == nil {
+		g.next(group, q)
+	}
+}
+
+// next starts the group's next piece of work, if there is one. An Acquire that a Release waits behind is not even begun.
+func (g *groups) next(group string, q *groupQueue) {
+	if len(q.waiting) == 0 {
+		delete(g.queues, group)
+		return
+	}
+	q.running, q.waiting = q.waiting[0], q.waiting[1:]
+	ctx, cancel := context.WithCancel(g.ctx)
+	q.cancel = cancel
+	if _, acquire := q.running.(heartbeat.Acquire); acquire {
+		for _, a := range q.waiting {
+			if _, superseded := a.(heartbeat.Release); superseded {
+				cancel()
+			}
+		}
+	}
+	action := q.running
+	g.tasks.Go(func() {
+		defer cancel()
+		done := g.work(ctx, action)
+		g.in.post(func() { g.finished(group, q) })
+		if done.Op != 0 {
+			g.in.post(done)
+		}
+	})
+}
+
+// finished runs in the loop when a piece of work ended.
+func (g *groups) finished(group string, q *groupQueue) {
+	q.running = nil
+	g.next(group, q)
+}
+
+// moving tells whether any group is being worked on.
+func (g *groups) moving() bool { return len(g.queues) > 0 }
+
+// errSuperseded answers an Acquire that a Release overtook.
+var errSuperseded = errors.New("cancelled: the group is released")
+
+// work does one piece of work and says what came of it.
+func (g *groups) work(ctx context.Context, a heartbeat.Action) heartbeat.Done {
+	switch a := a.(type) {
+	case heartbeat.Acquire:
+		return g.acquire(ctx, a)
+	case heartbeat.Release:
+		return g.release(ctx, a)
+	case heartbeat.Examine:
+		running, err := g.manager.Examine(ctx, a.Group)
+		return heartbeat.Done{Op: a.Op, Running: running, Err: err}
+	case heartbeat.Announce:
+		if err := g.manager.Announce(ctx, a.Group); err != nil {
+			g.log.Warnf("Announcing resource group %s: %v", a.Group, err)
+		}
+	}
+	return heartbeat.Done{}
+}
+
+func (g *groups) acquire(ctx context.Context, a heartbeat.Acquire) heartbeat.Done {
+	if ctx.Err() == nil {
+		g.hooks(ctx, "pre-acquire", a.Group, a.Reason)
+	}
+	if ctx.Err() != nil {
+		return heartbeat.Done{Op: a.Op, Err: errSuperseded}
+	}
+	if err := g.manager.Acquire(ctx, a.Group); err != nil {
+		return heartbeat.Done{Op: a.Op, Err: err, Stuck: isStuck(err)}
+	}
+	g.later("post-acquire", a.Group, a.Reason)
+	return heartbeat.Done{Op: a.Op}
+}
+
+func (g *groups) release(ctx context.Context, a heartbeat.Release) heartbeat.Done {
+	g.hooks(ctx, "pre-release", a.Group, a.Reason)
+	if err := g.manager.Release(ctx, a.Group); err != nil {
+		return heartbeat.Done{Op: a.Op, Err: err, Stuck: isStuck(err)}
+	}
+	g.later("post-release", a.Group, a.Reason)
+	return heartbeat.Done{Op: a.Op}
+}
+
+// later runs a hook that delays nothing.
+func (g *groups) later(event, group, reason string) {
+	g.tasks.Go(func() { g.hooks(g.ctx, event, group, reason) })
+}
+
+// isStuck tells whether something of the group may still run.
+func isStuck(err error) bool {
+	var stuck *haresources.StuckError
+	return errors.As(err, &stuck)
+}
+
+// Fencer makes certain that the other machine is off, and says honestly whether it is certain.
+type Fencer interface {
+	Fence(ctx context.Context, node string) error
+}
+
+// noFencer stands in where the configuration names a device that this version cannot drive.
+type noFencer struct{ device string }
+
+// Fence always reports that nothing is certain.
+func (f noFencer) Fence(context.Context, string) error {
+	return fmt.Errorf("no driver for STONITH device %q in this version: make certain that the other machine is off, then run `heartbeat takeover`, or remove the stonith line to take over without fencing", f.device)
+}

@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+)
+
+// judge fills Health and Problems: what is wrong, and what to do about it, worst first.
+func (s *Status) judge() {
+	s.Health = Healthy
+	failed := func(format string, args ...any) {
+		s.Health = Failed
+		s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+	}
+	degraded := func(format string, args ...any) {
+		if s.Health == Healthy {
+			s.Health = Degraded
+		}
+		s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+	}
+	for _, g := range s.Groups {
+		s.judgeGroup(g, failed, degraded)
+	}
+	s.judgePeer(degraded)
+	for _, l := range s.Links {
+		switch l.State {
+		case "up":
+		case "unusable":
+			degraded("link %s is unusable here: %s", l.ID, l.Reason)
+		default:
+			if s.Peer.State != "dead" && s.Peer.State != "left" && s.Peer.State != "unknown" {
+				degraded("link %s is %s: nothing heard from %s for %s; check the cable and that %s sends there", l.ID, l.State, s.Peer.Name, agePhrase(l.LastHeardMS), s.Peer.Name)
+			}
+		}
+	}
+	for _, p := range s.Pings {
+		if !p.Up {
+			degraded("ping node %s does not answer this node", p.Name)
+		}
+	}
+	for _, a := range s.Alarms {
+		degraded("%s", a)
+	}
+	if s.StaleMS > 0 {
+		degraded("the main loop has not answered for %d ms: this machine is overloaded or was suspended", s.StaleMS)
+	}
+}
+
+func (s *Status) judgeGroup(g GroupView, failed, degraded func(string, ...any)) {
+	switch {
+	case !s.Managed:
+	case g.Double:
+		failed("both nodes hold %s: it is being resolved; look at the links between the nodes", g.Name)
+	case g.State == "stuck":
+		failed("%s could not be stopped here (%s): stop it by hand, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
+	case g.Owner == "" && g.State == "failed":
+		failed("nobody serves %s: it failed here (%s); repair it, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
+	case g.Owner == "" && s.Peer.State == "dead" && s.State == "standby":
+		failed("nobody serves %s: %s is dead and this node has not taken it over (%s)", g.Name, s.Peer.Name, g.Reason)
+	case g.Owner == "":
+		failed("nobody serves %s at the moment (%s here: %s)", g.Name, g.State, g.Reason)
+	case g.State == "failed":
+		degraded("%s failed here and cannot move back (%s): repair it, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
+	case g.State == "acquiring" || g.State == "releasing" || g.State == "adopting":
+		degraded("%s is in motion (%s)", g.Name, g.State)
+	}
+	for _, r := range g.Resources {
+		if g.Owner == s.Node && g.State == "held" && (r.State == "failed" || r.State == "stopped") {
+			failed("resource %s of %s is %s although this node holds it: %s", r.Spec, g.Name, r.State, r.Error)
+		}
+	}
+}
+
+func (s *Status) judgePeer(degraded func(string, ...any)) {
+	p := s.Peer
+	switch {
+	case p.Name == "":
+	case p.State == "dead":
+		heard := "never heard since this node started"
+		if p.LastHeardMS >= 0 {
+			heard = "last heard " + agePhrase(p.LastHeardMS) + " ago"
+		}
+		degraded("%s is dead, %s: nobody can take over from this node; see to that machine", p.Name, heard)
+	case p.State == "left":
+		degraded("heartbeat was stopped on %s: nobody can take over from this node; start it there", p.Name)
+	case p.State == "unknown":
+		degraded("%s has not been heard since this node started: check that it runs, and the links", p.Name)
+	case p.State != "active":
+		degraded("%s is still starting (%s)", p.Name, p.State)
+	}
+	if s.State == "init" || s.State == "up" {
+		degraded("this node is still starting (%s)", s.State)
+	}
+}
+
+// agePhrase renders milliseconds as a person says them.
+func agePhrase(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	switch {
+	case ms < 0:
+		return "ever"
+	case d < 10*time.Second:
+		return d.String()
+	case d < 2*time.Hour:
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Minute).String()
+}

@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"hapair/heartbeat"
+	"hapair/heartbeat/host"
+)
+
+// savedState is the state file: what the next start begins from.
+type savedState struct {
+	Schema int               `json:"schema"`
+	BootID string            `json:"boot_id"` // of the machine's run; what was held in another one is not held any more
+	Epochs map[string]uint64 `json:"epochs"`
+	Held   []string          `json:"held"`
+}
+
+// loadState reads the state file. A missing one is an empty state; a broken one too, with an error to tell of.
+func loadState(path, bootID string) (heartbeat.Persist, error) {
+	var p heartbeat.Persist
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read state: %w", err)
+	}
+	var s savedState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return p, fmt.Errorf("read state %s: %w", path, err)
+	}
+	p.Epochs = s.Epochs
+	if s.BootID == bootID && bootID != "" {
+		p.Held = s.Held
+	}
+	return p, nil
+}
+
+// keeper writes what has to survive a restart, newest state first and only, in a goroutine of its own. A disk that is full
+// raises an alarm and is tried again; the node goes on.
+type keeper struct {
+	path, bootID string
+	alarms       *alarms
+	generation   func() error // writes a generation that could not be written at the start; nil when it was
+
+	mu      sync.Mutex
+	want    *heartbeat.Persist // not yet written
+	written []byte
+	kick    chan struct{}
+	closing chan struct{}
+	done    chan struct{}
+}
+
+// retryDisk is how long a full or broken disk is left alone.
+const retryDisk = 10 * time.Second
+
+// newKeeper makes a keeper; start runs it.
+func newKeeper(path, bootID string, alarms *alarms) *keeper {
+	return &keeper{path: path, bootID: bootID, alarms: alarms,
+		kick: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
+}
+
+// start runs the keeper until close.
+func (k *keeper) start() { go k.run() }
+
+// keep asks for this state to be written soon; it never blocks.
+func (k *keeper) keep(p heartbeat.Persist) {
+	k.mu.Lock()
+	k.want = &p
+	k.mu.Unlock()
+	wake(k.kick)
+}
+
+// close writes what is left, for at most patience, and ends the keeper.
+func (k *keeper) close(patience time.Duration) {
+	close(k.closing)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-k.done:
+	case <-timer.C:
+	}
+}
+
+func (k *keeper) run() {
+	defer close(k.done)
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for closing := false; ; {
+		if !k.flush() && !closing {
+			retry.Reset(retryDisk)
+		}
+		if closing {
+			return
+		}
+		select {
+		case <-k.kick:
+		case <-retry.C:
+		case <-k.closing:
+			closing = true
+		}
+	}
+}
+
+// flush writes what is wanted; it tells whether nothing is left to do.
+func (k *keeper) flush() bool {
+	ok := true
+	if k.generation != nil {
+		if err := k.generation(); err != nil {
+			k.alarms.raise("generation", generationAlarm(err))
+			ok = false
+		} else {
+			k.generation = nil
+			k.alarms.clear("generation")
+		}
+	}
+	k.mu.Lock()
+	want := k.want
+	k.want = nil
+	k.mu.Unlock()
+	if want == nil {
+		return ok
+	}
+	if err := k.write(*want); err != nil {
+		k.alarms.raise("state", fmt.Sprintf("cannot keep the state of the resource groups (%v): free some space; until then a restart of this node does not know what it held", err))
+		k.mu.Lock()
+		if k.want == nil {
+			k.want = want
+		}
+		k.mu.Unlock()
+		return false
+	}
+	k.alarms.clear("state")
+	return ok
+}
+
+// write replaces the state file, unless it already says so.
+func (k *keeper) write(p heartbeat.Persist) error {
+	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held}
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if bytes.Equal(text, k.written) {
+		return nil
+	}
+	if err := host.ReplaceFile(k.path, text, 0o644); err != nil {
+		return err
+	}
+	k.written = text
+	return nil
+}
+
+// generationAlarm says what it means that the generation is not on disk.
+func generationAlarm(err error) string {
+	return fmt.Sprintf("cannot write the generation number (%v): this run uses one from the clock; free some space before the next restart, else a peer may take this node's messages for a replay", err)
+}

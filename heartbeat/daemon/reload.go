@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"hapair/haresources"
+	"hapair/heartbeat"
+	"hapair/heartbeat/config"
+	"hapair/heartbeat/fault"
+	"hapair/heartbeat/link"
+)
+
+// reloader is what a manager offers to change its table while it works.
+type reloader interface {
+	Reload(ctx context.Context, t haresources.Table) (haresources.Difference, error)
+}
+
+// reload reads the configuration again. A fault in it changes nothing, and the faults come back; a good one is applied as a
+// difference: links, keys, groups, clients, log.
+func (e *engine) reload(ctx context.Context) (faults string, err error) {
+	e.reloads.Lock()
+	defer e.reloads.Unlock()
+	e.sd.reloading()
+	defer e.sd.tell("READY=1")
+	e.log.Infof("Rereading configuration in %s", e.paths.Config)
+	c, list := config.Load(e.paths.Config)
+	e.logFaults(list)
+	if list.Err() != nil {
+		e.log.Errorf("Configuration error: nothing was changed; correct the above and reload again")
+		return list.Error(), errors.New("configuration error: nothing was changed")
+	}
+	if err := e.refuse(c); err != nil {
+		e.log.Errorf("%v: nothing was changed", err)
+		return list.Error(), err
+	}
+	if err := e.apply(ctx, c); err != nil {
+		e.log.Errorf("Applying the configuration: %v", err)
+		return list.Error(), err
+	}
+	e.log.Infof("Configuration reread and in force")
+	return list.Error(), nil
+}
+
+// logFaults writes what check would print.
+func (e *engine) logFaults(list fault.List) { logFaults(e.log, list) }
+
+// logFaults writes each fault with its severity.
+func logFaults(log *Log, list fault.List) {
+	for _, f := range list {
+		sev := sevNotice
+		switch f.Severity {
+		case fault.Warning:
+			sev = sevWarn
+		case fault.Error:
+			sev = sevError
+		}
+		log.logf(sev, "%s", f.Error())
+	}
+}
+
+// refuse says which changes a running node cannot follow.
+func (e *engine) refuse(c *config.Config) error {
+	old := e.conf()
+	switch {
+	case c.Node != old.Node:
+		return fmt.Errorf("this node's name changed from %s to %s: restart heartbeat for that", old.Node, c.Node)
+	case c.Peer != old.Peer:
+		return fmt.Errorf("the peer changed from %q to %q: restart heartbeat for that", old.Peer, c.Peer)
+	}
+	var later []string
+	note := func(changed bool, name string) {
+		if changed {
+			later = append(later, name)
+		}
+	}
+	note(c.Watchdog != old.Watchdog, "watchdog")
+	note(c.Realtime != old.Realtime || c.RTPrio != old.RTPrio, "realtime")
+	note(c.HBGenMethod != old.HBGenMethod, "hbgenmethod")
+	note(c.UUIDFrom != old.UUIDFrom, "uuidfrom")
+	for _, name := range later {
+		e.log.Noticef("%s changed: it takes effect at the next start", name)
+	}
+	return nil
+}
+
+// apply makes a good configuration the one in force: first what adds, then the core, then what removes, so that at no
+// moment fewer links carry heartbeats than before and after.
+func (e *engine) apply(ctx context.Context, c *config.Config) error {
+	if m, ok := e.manager.(reloader); ok {
+		difference, err := m.Reload(ctx, c.Table)
+		if err != nil && difference.Renamed == nil { // refused as a whole
+			return fmt.Errorf("nothing was changed: %w", err)
+		}
+		if err != nil {
+			e.log.Errorf("Applying haresources: %v", err)
+		}
+	}
+	obsolete := e.openNew(ctx, c)
+	old := e.conf()
+	core := coreConfig(c, e.managed, e.media.leadsHere)
+	e.config.Store(c)
+	e.tune(c)
+	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(heartbeat.Reconfigure{Config: core}) }); err != nil {
+		return err
+	}
+	for _, m := range obsolete {
+		e.media.stop(m)
+		e.log.Infof("Link %s closed: it is not in ha.cf any more", m.spec.ID)
+	}
+	if e.clients != nil {
+		e.clients.apply(c.Respawn, c.FailFast)
+	}
+	if e.relog != nil && c.Log != old.Log {
+		e.relog(c)
+	}
+	if e.environment != nil {
+		e.environment(c)
+	}
+	return nil
+}
+
+// openNew opens the links that are new, and returns those that have to go. A link whose line says something else under the
+// same name is replaced.
+func (e *engine) openNew(ctx context.Context, c *config.Config) (obsolete []*member) {
+	want := wantedLinks(c)
+	has := func(spec link.Spec) bool {
+		return slices.ContainsFunc(want, func(w wanted) bool { return sameSpec(w.spec, spec) })
+	}
+	kept := map[string]bool{}
+	for _, m := range e.media.all() {
+		switch {
+		case has(m.spec):
+			kept[m.spec.ID] = true
+		case slices.ContainsFunc(want, func(w wanted) bool { return w.spec.ID == m.spec.ID }):
+			e.media.stop(m)
+		default:
+			obsolete = append(obsolete, m)
+		}
+	}
+	for _, w := range want {
+		if !kept[w.spec.ID] {
+			e.media.start(w.spec, w.ping)
+			e.log.Infof("Link %s opened", w.spec.ID)
+		}
+	}
+	e.media.settled(ctx, linksPatience)
+	e.tellOwn()
+	return obsolete
+}
+
+// sameSpec compares two specifications.
+func sameSpec(a, b link.Spec) bool {
+	return a.Kind == b.Kind && a.Device == b.Device && a.Peer == b.Peer && a.Group == b.Group && a.Port == b.Port && a.TTL == b.TTL &&
+		a.Loop == b.Loop && a.Baud == b.Baud && a.ID == b.ID && slices.Equal(a.Hosts, b.Hosts)
+}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hapair/heartbeat"
+)
+
+// loopPatience bounds how long a client waits for the loop, which answers in microseconds unless the machine itself stands
+// still.
+const loopPatience = 2 * time.Second
+
+// inLoop runs f in the loop and waits until it did. It fails when the loop does not come round in time; f may still run later.
+func (e *engine) inLoop(ctx context.Context, patience time.Duration, f func()) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	done := make(chan struct{})
+	e.in.post(func() {
+		f()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-e.ended:
+		return fmt.Errorf("heartbeat is ending")
+	case <-ctx.Done():
+		return fmt.Errorf("the main loop does not answer: %w", ctx.Err())
+	}
+}
+
+// request hands the core a person's wish and returns its answer.
+func (e *engine) request(ctx context.Context, r heartbeat.Request) error {
+	answer := make(chan error, 1)
+	err := e.inLoop(ctx, loopPatience, func() {
+		e.lastRequest++
+		r.ID = e.lastRequest
+		e.replies[r.ID] = answer
+		e.loop.step(r)
+		delete(e.replies, r.ID)
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-answer:
+		return err
+	default:
+		return fmt.Errorf("the request was not answered")
+	}
+}
+
+// replied passes the core's answer on to whoever waits for it.
+func (e *engine) replied(a heartbeat.Reply) {
+	if answer := e.replies[a.ID]; answer != nil {
+		answer <- a.Err
+	}
+}
+
+// answer serves one request of the control socket.
+func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
+	switch r.Command {
+	case CommandStatus:
+		s, err := e.status(ctx)
+		return Reply{OK: err == nil, Status: s, Error: sentence(err)}
+	case CommandParameter:
+		if value, ok := e.conf().Directive(r.Name); ok {
+			return Reply{OK: true, Value: value}
+		}
+		return Reply{Error: fmt.Sprintf("there is no parameter %q", r.Name)}
+	case CommandClient:
+		return Reply{OK: true, Value: e.clientState(r.Name)}
+	case CommandMove:
+		return e.answerMove(ctx, who, r)
+	case CommandConfirmDead:
+		return e.answerConfirm(who, r)
+	case CommandReload:
+		e.log.Infof("Reload asked for by %s", who)
+		faults, err := e.reload(ctx)
+		return Reply{OK: err == nil, Error: sentence(err), Faults: faults}
+	case CommandDebug:
+		e.log.SetDebug(r.Level)
+		return Reply{OK: true, Value: fmt.Sprint(e.log.Debug())}
+	}
+	kind, known := requestKinds[r.Command]
+	if !known {
+		return Reply{Error: fmt.Sprintf("unknown command %q", r.Command)}
+	}
+	err := e.request(ctx, heartbeat.Request{Kind: kind, Which: r.Which, Group: r.Group, By: who.String()})
+	return Reply{OK: err == nil, Error: sentence(err)}
+}
+
+// sentence is an error's text, "" for none.
+func sentence(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// clientState answers `cl_status clientstatus`: ipfail runs inside this daemon.
+func (e *engine) clientState(name string) string {
+	if name == "ipfail" && e.conf().IPFail || e.clients != nil && e.clients.online(name) {
+		return "online"
+	}
+	return "offline"
+}
+
+// answerMove gives or takes one group, depending on who has it.
+func (e *engine) answerMove(ctx context.Context, who caller, r Request) Reply {
+	s, err := e.status(ctx)
+	if err != nil {
+		return Reply{Error: sentence(err)}
+	}
+	for _, g := range s.Groups {
+		if g.Name != r.Group {
+			continue
+		}
+		kind := heartbeat.RequestTakeover
+		if g.Owner == s.Node {
+			kind = heartbeat.RequestStandby
+		}
+		err := e.request(ctx, heartbeat.Request{Kind: kind, Group: g.Name, By: who.String()})
+		return Reply{OK: err == nil, Error: sentence(err)}
+	}
+	return Reply{Error: fmt.Sprintf("no resource group %q in haresources", r.Group)}
+}
+
+// answerConfirm takes a person's word that the peer is off.
+func (e *engine) answerConfirm(who caller, r Request) Reply {
+	s, err := e.status(context.Background())
+	switch {
+	case err != nil:
+		return Reply{Error: sentence(err)}
+	case r.Name == "" || r.Name != s.Peer.Name:
+		return Reply{Error: fmt.Sprintf("the peer is %q, not %q", s.Peer.Name, r.Name)}
+	case s.Peer.State != "dead":
+		return Reply{Error: fmt.Sprintf("%s is not dead (%s): nothing needs confirmation", r.Name, s.Peer.State)}
+	case e.fencing == nil:
+		return Reply{Error: "no STONITH device is configured: nothing waits for confirmation"}
+	}
+	e.log.Warnf("%s confirmed that %s is off", who, r.Name)
+	e.fencing.confirm(r.Name)
+	return Reply{OK: true}
+}
