@@ -23,12 +23,12 @@ func ReadKeys(name string, r io.Reader) (*Keys, fault.List) {
 	data, err := io.ReadAll(io.LimitReader(r, maxKeyFile+1))
 	switch {
 	case err != nil:
-		p.report(fault.Error, 0, "", "read: %v", err)
+		p.faults.Addf(p.at(fault.Error, 0), "", "read: %v", err)
 	case len(data) > maxKeyFile:
-		p.report(fault.Error, 0, "an authkeys file has a few lines", "longer than %d bytes", maxKeyFile)
+		p.faults.Addf(p.at(fault.Error, 0), "an authkeys file has a few lines", "longer than %d bytes", maxKeyFile)
 	case bytes.IndexByte(data, 0) >= 0:
 		p.line = 1 + bytes.Count(data[:bytes.IndexByte(data, 0)], []byte("\n"))
-		p.report(fault.Error, 0, "save it as plain text", "holds a NUL byte, so it is no text file")
+		p.faults.Addf(p.at(fault.Error, 0), "save it as plain text", "holds a NUL byte, so it is no text file")
 	default:
 		p.read(string(data))
 	}
@@ -57,9 +57,9 @@ type word struct {
 	col  int
 }
 
-// report adds a fault at a column of the line being read.
-func (p *keyReader) report(s fault.Severity, col int, hint, format string, args ...any) {
-	p.faults.Addf(fault.Fault{File: p.file, Line: p.line, Col: col, Severity: s}, hint, format, args...)
+// at is a fault to be filled in, at a column of the line being read.
+func (p *keyReader) at(s fault.Severity, col int) fault.Fault {
+	return fault.Fault{File: p.file, Line: p.line, Col: col, Severity: s}
 }
 
 // read takes the whole text.
@@ -67,7 +67,8 @@ func (p *keyReader) read(text string) {
 	const byteOrderMark = "\ufeff"
 	if rest, ok := strings.CutPrefix(text, byteOrderMark); ok {
 		p.line, text = 1, rest
-		p.report(fault.Warning, 1, "save it without", "begins with a byte-order mark, which Linux-HA takes for a part of the first line")
+		p.faults.Addf(p.at(fault.Warning, 1), "save it without",
+			"begins with a byte-order mark, which Linux-HA takes for a part of the first line")
 	}
 	p.line = 0
 	for line := range strings.SplitSeq(text, "\n") {
@@ -84,11 +85,12 @@ func (p *keyReader) readLine(line string) {
 	case len(words) == 0 || words[0].text[0] == '#':
 	case len(line) > maxKeyLine:
 		p.broken = true
-		p.report(fault.Error, maxKeyLine+1, "shorten the secret: what exceeds 64 bytes is hashed anyway",
+		p.faults.Addf(p.at(fault.Error, maxKeyLine+1), "shorten the secret: what exceeds 64 bytes is hashed anyway",
 			"line longer than %d bytes: Linux-HA would read the rest as another line", maxKeyLine)
 	case isConflictMarker(words[0].text):
 		p.broken = true
-		p.report(fault.Error, words[0].col, "resolve the merge conflict, and keep one version", "this is a merge conflict marker")
+		p.faults.Addf(p.at(fault.Error, words[0].col), "resolve the merge conflict, and keep one version",
+			"this is a merge conflict marker")
 	case words[0].text[0] == 'a' || words[0].text[0] == 'A':
 		p.readAuth(words)
 	default:
@@ -102,17 +104,19 @@ func (p *keyReader) readAuth(words []word) {
 	number, ok := strings.CutPrefix(strings.ToLower(w.text), "auth")
 	if !ok {
 		p.broken, p.badAuth = true, true
-		p.report(fault.Error, w.col, "one of: auth INDEX, INDEX METHOD SECRET", "%q is neither `auth` nor the index of a key", brief(w.text))
+		p.faults.Addf(p.at(fault.Error, w.col), "one of: auth INDEX, INDEX METHOD SECRET",
+			"%q is neither `auth` nor the index of a key", brief(w.text))
 		return
 	}
 	if w.text[:4] != "auth" {
-		p.report(fault.Warning, w.col, "write it in small letters: auth", "Linux-HA knows no %q and would not start", w.text[:4])
+		p.faults.Addf(p.at(fault.Warning, w.col), "write it in small letters: auth",
+			"Linux-HA knows no %q and would not start", w.text[:4])
 	}
 	at := word{number, w.col + len("auth")}
 	if number == "" {
 		if len(rest) == 0 {
 			p.badAuth = true
-			p.report(fault.Error, w.col, "for example: auth 1", "`auth` does not say which key signs")
+			p.faults.Addf(p.at(fault.Error, w.col), "for example: auth 1", "`auth` does not say which key signs")
 			return
 		}
 		at, rest = rest[0], rest[1:]
@@ -121,14 +125,16 @@ func (p *keyReader) readAuth(words []word) {
 	switch {
 	case !ok:
 		p.badAuth = true
-		p.report(fault.Error, at.col, fmt.Sprintf("an index from 0 to %d", MaxIndex), "`auth` is not followed by the index of a key")
+		p.faults.Addf(p.at(fault.Error, at.col), fmt.Sprintf("an index from 0 to %d", MaxIndex),
+			"`auth` is not followed by the index of a key")
 		return
 	case p.auth.line > 0:
-		p.report(fault.Warning, w.col, "keep one", "`auth` stands in line %d already; this one counts", p.auth.line)
+		p.faults.Addf(p.at(fault.Warning, w.col), "keep one", "`auth` stands in line %d already; this one counts", p.auth.line)
 	}
 	p.auth.index, p.auth.line, p.auth.col = index, p.line, at.col
 	if tail != "" && tail[0] != '#' {
-		p.report(fault.Warning, at.col, "leave only the number", "what is glued to the index is ignored, as Linux-HA does")
+		p.faults.Addf(p.at(fault.Warning, at.col), "leave only the number",
+			"what is glued to the index is ignored, as Linux-HA does")
 	}
 	p.afterAuth(rest)
 }
@@ -138,11 +144,12 @@ func (p *keyReader) afterAuth(rest []word) {
 	switch {
 	case len(rest) == 0 || rest[0].text[0] == '#':
 	case rest[0].text[0] >= '0' && rest[0].text[0] <= '9':
-		p.report(fault.Warning, rest[0].col, "put the key on a line of its own",
+		p.faults.Addf(p.at(fault.Warning, rest[0].col), "put the key on a line of its own",
 			"a key on the same line as `auth`: Linux-HA does not see it and would not start")
 		p.readEntry(rest)
 	default:
-		p.report(fault.Warning, rest[0].col, "leave only `auth` and the number", "what follows the index is ignored, as Linux-HA does")
+		p.faults.Addf(p.at(fault.Warning, rest[0].col), "leave only `auth` and the number",
+			"what follows the index is ignored, as Linux-HA does")
 	}
 }
 
@@ -161,16 +168,17 @@ func (p *keyReader) finish() {
 	switch {
 	case len(have) == 0 && p.broken:
 	case len(have) == 0:
-		p.report(fault.Error, 0, "for example two lines: auth 1, and: 1 sha1 SECRET", "no key, so nothing could be signed or verified")
+		p.faults.Addf(p.at(fault.Error, 0), "for example two lines: auth 1, and: 1 sha1 SECRET",
+			"no key, so nothing could be signed or verified")
 	case p.badAuth:
 	case p.auth.line == 0:
-		p.report(fault.Error, 0, "add `auth "+have[0]+"` as the first line", "no `auth` line says which key signs")
+		p.faults.Addf(p.at(fault.Error, 0), "add `auth "+have[0]+"` as the first line", "no `auth` line says which key signs")
 	case p.entries[p.auth.index] == nil:
 		if !p.broken {
-			p.report(fault.Error, p.auth.col, hint, "`auth %d` names a key that is not there", p.auth.index)
+			p.faults.Addf(p.at(fault.Error, p.auth.col), hint, "`auth %d` names a key that is not there", p.auth.index)
 		}
 	case p.defined[p.auth.index] < p.auth.line:
-		p.report(fault.Warning, p.auth.col, "put the `auth` line first",
+		p.faults.Addf(p.at(fault.Warning, p.auth.col), "put the `auth` line first",
 			"`auth %d` stands below its key: Linux-HA would say that the key is not found, and not start", p.auth.index)
 	}
 }
@@ -183,9 +191,10 @@ func (p *keyReader) checkCRC(e *entry) {
 	p.line = p.defined[e.index]
 	const hint = "use sha1 with a secret: N sha1 SECRET"
 	if p.auth.line > 0 && e.index == p.auth.index {
-		p.report(fault.Warning, 0, hint, "crc is a checksum, not a signature: anyone who reaches this network can give this pair orders")
+		p.faults.Addf(p.at(fault.Warning, 0), hint,
+			"crc is a checksum, not a signature: anyone who reaches this network can give this pair orders")
 	} else {
-		p.report(fault.Warning, 0, "delete this line, or "+hint,
+		p.faults.Addf(p.at(fault.Warning, 0), "delete this line, or "+hint,
 			"a crc key accepts what anyone sends, although this node signs with another key")
 	}
 }

@@ -10,8 +10,8 @@ import (
 // MaxIndex is the highest index that an entry of authkeys may have.
 const MaxIndex = 15
 
-// Keys is a checked authkeys file: one entry signs what is sent, every entry verifies what arrives (protocol section 2.2). Make one with
-// ReadKeys. It is immutable: all its methods may be called by several goroutines at once.
+// Keys is a checked authkeys file: one entry signs what is sent, every entry verifies what arrives (protocol section 2.2).
+// Make one with ReadKeys. It is immutable: all its methods may be called by several goroutines at once.
 type Keys struct {
 	entries [MaxIndex + 1]*entry
 	signing *entry

@@ -150,8 +150,8 @@ func (m Message) Clone() Message {
 	return Message{fields: append([]Field(nil), m.fields...)}
 }
 
-// Check tells why no receiver would take the message: a name or value that cannot be framed, too deep a nesting, too many fields. Keys.Seal
-// appends nothing for such a message. What Parse and Keys.Open return always passes.
+// Check tells why no receiver would take the message: a name or value that cannot be framed, too deep a nesting, too many
+// fields. Keys.Seal appends nothing for such a message. What Parse and Keys.Open return always passes.
 func (m Message) Check() error {
 	if len(m.fields) > MaxFields {
 		return errFields

@@ -64,7 +64,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no trailer and NUL":           {body + "\x00", wire.ErrDigest},
 		"empty trailer":                {body + "0:,", wire.ErrMalformed},
 		"trailer length no number":     {body + "1x:1 ab,", wire.ErrMalformed},
-		"trailer too long":             {body + element("1 " + strings.Repeat("a", 200)), wire.ErrMalformed},
+		"trailer too long":             {body + element("1 "+strings.Repeat("a", 200)), wire.ErrMalformed},
 		"no end":                       {good[:40], wire.ErrMalformed},
 		"unknown index":                {body + "12:2 0123456789,", wire.ErrKey},
 		"index 15":                     {body + "13:15 0123456789,", wire.ErrKey},
