@@ -47,10 +47,10 @@ type hub struct {
 
 // joinHub adds l to the receive socket that it belongs to, which it opens when l is the first. The socket is opened in the
 // namespace of the calling thread.
-func joinHub(l *udp, device host.Interface) (*hub, error) {
+func joinHub(l *udp, device host.Interface) error {
 	var ns unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
-		return nil, os.NewSyscallError("look at network namespace", err)
+		return os.NewSyscallError("look at network namespace", err)
 	}
 	key := hubKey{ns.Dev, ns.Ino, device.Name, device.Index, l.spec.Port, l.dest.Is6()}
 	hubs.Lock()
@@ -59,15 +59,15 @@ func joinHub(l *udp, device host.Interface) (*hub, error) {
 	if h == nil {
 		var err error
 		if h, err = newHub(key); err != nil {
-			return nil, err
+			return err
 		}
 		hubs.open[key] = h
 	}
 	if err := h.add(l); err != nil {
 		h.closeUnused()
-		return nil, err
+		return err
 	}
-	return h, nil
+	return nil
 }
 
 func newHub(key hubKey) (*hub, error) {
@@ -98,7 +98,7 @@ func newHub(key hubKey) (*hub, error) {
 	return h, nil
 }
 
-// add is called under hubs' lock.
+// add is called under hubs' lock. From the store on, l may be given frames, or failed.
 func (h *hub) add(l *udp) error {
 	lines := *h.lines.Load()
 	joined := false
@@ -113,6 +113,7 @@ func (h *hub) add(l *udp) error {
 			return err
 		}
 	}
+	l.hub = h
 	lines = append(slices.Clone(lines), l)
 	h.lines.Store(&lines)
 	return nil

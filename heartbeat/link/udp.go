@@ -92,7 +92,7 @@ func openUDP(spec Spec) (Link, error) {
 		return nil, err
 	}
 	l.reader = host.NewReader(host.MaxDatagram)
-	if l.hub, err = joinHub(l, g.device); err != nil {
+	if err = joinHub(l, g.device); err != nil {
 		l.sender.Close()
 		return nil, err
 	}
@@ -241,6 +241,9 @@ func (l *udp) Serial() bool { return false }
 
 // Send is one system call that does not wait, so the deadline is never needed.
 func (l *udp) Send(frame []byte, _ time.Time) error {
+	if l.failed() {
+		return sendError(&l.spec, l.cause)
+	}
 	if err := l.sender.Send(frame, l.to); err != nil {
 		return sendError(&l.spec, err)
 	}
