@@ -49,10 +49,14 @@ func NewReader(size int) *Reader {
 // Read waits for the next datagram. Errors: os.ErrClosed after Close, os.ErrDeadlineExceeded after Interrupt, else the
 // kernel's.
 func (s *Socket) Read(r *Reader) error {
-	if err := s.raw.Read(r.receive); err != nil {
+	err := s.raw.Read(r.receive)
+	switch {
+	case err == nil:
+		return r.err
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	}
-	return r.err
+	return os.ErrClosed // the poller's own word for it is not exported
 }
 
 // Interrupt ends a Read that waits now, and every later one, with os.ErrDeadlineExceeded, until Resume.

@@ -129,7 +129,7 @@ func (l *serial) duration(bytes int) time.Duration {
 func (l *serial) pending() (n int, err error) {
 	cerr := l.raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
 	if cerr != nil {
-		return 0, cerr
+		return 0, ErrClosed
 	}
 	return n, err
 }

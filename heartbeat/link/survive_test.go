@@ -120,21 +120,25 @@ func TestOwnFirewall(t *testing.T) {
 	for kind, spec := range specs {
 		t.Run(kind, func(t *testing.T) {
 			a, b := newPair(t)
-			e := listen(t, b.open(spec[1]))
-			l := a.open(spec[0])
-			say(t, l, "before")
-			e.want("before")
-			a.run("nft", "add table inet f; add chain inet f o { type filter hook output priority 0; policy drop; }")
-			for range 3 {
-				if err := l.Send([]byte("dropped"), time.Now()); !errors.Is(err, link.ErrPermission) {
-					t.Fatalf("%v, want ErrPermission", err)
-				}
-			}
-			a.run("nft", "flush ruleset")
-			say(t, l, "after")
-			e.want("after")
+			testFirewall(t, a, a.open(spec[0]), listen(t, b.open(spec[1])))
 		})
 	}
+}
+
+// testFirewall: what the own firewall drops is known at once, and over as soon as the rule is.
+func testFirewall(t *testing.T, a *space, l link.Link, e *ear) {
+	t.Helper()
+	say(t, l, "before")
+	e.want("before")
+	a.run("nft", "add table inet f; add chain inet f o { type filter hook output priority 0; policy drop; }")
+	for range 3 {
+		if err := l.Send([]byte("dropped"), time.Now()); !errors.Is(err, link.ErrPermission) {
+			t.Fatalf("%v, want ErrPermission", err)
+		}
+	}
+	a.run("nft", "flush ruleset")
+	say(t, l, "after")
+	e.want("after")
 }
 
 // TestNoAddressForAWhile: a link whose peer cannot be reached just now needs no reopening.
