@@ -49,12 +49,18 @@ func (n *Node) certain(g *group) bool {
 	return false
 }
 
+// peerHoldsNothing tells whether a dead peer certainly held nothing.
 func (n *Node) peerHoldsNothing() bool {
 	if n.peer.kind == kindClassic {
-		return n.classic.otherHolds == claimNone
+		return n.nice() && n.classic.heldBefore == claimNone
 	}
+	return n.peer.idle
+}
+
+// peerIdle tells whether the peer's statement leaves no group that it holds or may be about to take.
+func (n *Node) peerIdle() bool {
 	for _, g := range n.groups {
-		if g.peerHold.runs() {
+		if g.peerHold.runs() || g.peerWish == wishWant {
 			return false
 		}
 	}

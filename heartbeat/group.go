@@ -81,6 +81,7 @@ type group struct {
 	saidAt     uint64 // version of the statement in which the present hold was first said
 	asked      bool   // a takeover of it was asked for on this node
 	askedUntil time.Duration
+	given      bool          // moved away by hand: auto_failback does not undo what a person did
 	giveBy     time.Duration // an offer that nobody took is withdrawn then
 	failed     bool
 	retryAt    time.Duration
@@ -129,7 +130,7 @@ func (n *Node) examine(g *group) {
 func (n *Node) acquire(g *group, reason string) {
 	g.epoch = max(g.epoch, g.peerEpoch) + 1
 	g.op = n.op()
-	g.asked, g.giveBy = false, 0
+	g.asked, g.given, g.giveBy = false, false, 0
 	g.wish = wishNone
 	n.set(g, holdAcquiring, reason)
 	n.transition(Info, reason, "Acquiring resource group %s", g.Name)

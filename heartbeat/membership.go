@@ -59,6 +59,7 @@ type peer struct {
 	proven  bool  // it has echoed this run's challenge
 	current bool  // its statement about the groups is the newest
 	seen    uint64
+	idle    bool   // when it died it certainly held nothing
 	acked   uint64 // the newest version of our statement that it has processed
 }
 
@@ -180,7 +181,7 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 	for _, g := range n.groups {
 		if g.hold == holdAcquiring || g.hold == holdHeld {
 			n.release(g, reason)
-			n.mute = true
+			n.mute, n.muteUntil = true, n.now.Mono+n.cfg.Deadtime
 		}
 	}
 	n.resetBeliefs()
@@ -192,6 +193,9 @@ func (n *Node) resetBeliefs() {
 	n.peer.acked = 0
 	n.peer.seen = 0
 	n.changed()
+	for _, g := range n.groups {
+		g.wantedAt = n.version // a wish acknowledged before the sleep grants nothing after it
+	}
 }
 
 // heardOn notes that a message of the peer that is of the moment at came over one link.
@@ -202,10 +206,13 @@ func (n *Node) heardOn(id string, at time.Duration) {
 		}
 		l.received++
 		l.lastHeard = max(l.lastHeard, at)
-		if l.state != linkUp && n.now.Mono-at < n.cfg.Warntime {
-			l.state, l.localDown, l.reason = linkUp, false, ""
+		if l.state == linkUp || n.now.Mono-at >= n.cfg.Warntime {
+			continue
+		}
+		if l.state != linkLate {
 			n.transition(Info, "heard "+n.peer.name+" on it", "Link %s:%s up.", n.peer.name, l.Name)
 		}
+		l.state, l.localDown, l.reason = linkUp, false, ""
 	}
 }
 
@@ -307,8 +314,17 @@ func (n *Node) pingHeard(p *ping, m wire.Message) {
 	}
 }
 
-// watch looks at every deadline that has passed.
-func (n *Node) watch() {
+// watch looks at every deadline that has passed. Silence is judged at a Tick only: before one, all queues have been read, so that
+// a node which was late itself does not take for silence what merely waits to be heard.
+func (n *Node) watch(tick bool) {
+	if tick {
+		n.watchSilence()
+	}
+	n.askForLost()
+	n.comeUp()
+}
+
+func (n *Node) watchSilence() {
 	n.watchPeer()
 	for _, l := range n.links {
 		n.watchLink(l)
@@ -319,8 +335,6 @@ func (n *Node) watch() {
 			n.transition(Warn, "no answer for "+n.cfg.Deadping.String(), "Ping node %s is dead.", p.Name)
 		}
 	}
-	n.askForLost()
-	n.comeUp()
 }
 
 // watchLink follows the silence of the peer on one link.
@@ -365,6 +379,7 @@ func (n *Node) watchPeer() {
 // peerDied is what follows from silence.
 func (n *Node) peerDied(reason string) {
 	p := &n.peer
+	p.idle = p.current && n.peerIdle()
 	p.current, p.proven = false, false
 	n.rx.missing = nil
 	n.transition(Warn, reason, "node %s: is dead", p.name)

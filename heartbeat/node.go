@@ -22,10 +22,11 @@ type Node struct {
 	out    []Action
 	nextOp OpID
 
-	started Instant
-	member  string // own status on the wire: init, up, active
-	mute    bool   // overslept the deadtime while holding something: nothing is sent until it is released
-	stop    stopping
+	started   Instant
+	member    string // own status on the wire: init, up, active
+	mute      bool   // overslept the deadtime while holding something: nothing is sent until it is released
+	muteUntil time.Duration
+	stop      stopping
 
 	tx     transmitter
 	rx     receiver
@@ -190,7 +191,8 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 	case Submit:
 		n.submit(ev.Msg)
 	}
-	n.watch()
+	_, tick := ev.(Tick)
+	n.watch(tick)
 	n.converge()
 	n.publish()
 	n.wake = n.nextWake()
@@ -225,6 +227,9 @@ func (n *Node) nextWake() Instant {
 	}
 	if n.stop.said > 0 {
 		sooner(n.stop.next)
+	}
+	if n.peer.life == lifeAlive && n.now.Mono >= n.peer.deadAt() {
+		at = n.now.Mono // judged at the next Tick, when all queues have been read
 	}
 	at = max(at, n.now.Mono)
 	return Instant{Mono: at, Boot: n.now.Boot + at - n.now.Mono}

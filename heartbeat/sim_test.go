@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"hapair/heartbeat"
-	"hapair/heartbeat/wire"
 )
 
 // world is a whole pair in one thread: two nodes, the links between them, their resources, one event heap and one source of chance.
@@ -58,7 +58,8 @@ type machine struct {
 	tickID     uint64
 	runs       map[string]bool // what really runs
 	current    map[string]heartbeat.OpID
-	heard      time.Duration // when a frame of the other was last handed to the node
+	heard      time.Duration // when news of the other was last handed to the node
+	newest     uint64        // generation and number of that news
 	started    time.Duration
 	requestID  uint64
 	lastStatus string
@@ -93,6 +94,9 @@ func (h *eventHeap) Pop() any {
 	*h = old[:len(old)-1]
 	return e
 }
+
+// stepLimit is far above what any calm pair needs: a run that exceeds it is a storm.
+const stepLimit = 200_000
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -147,6 +151,9 @@ func (w *world) run(limit time.Duration) {
 		e := heap.Pop(&w.events).(event)
 		w.now = e.at
 		e.run()
+		if w.steps > stepLimit {
+			w.violate("more than %d steps: the nodes excite each other", stepLimit)
+		}
 	}
 	w.now = max(w.now, limit)
 }
@@ -179,7 +186,7 @@ func (m *machine) start() {
 		return
 	}
 	m.w.logf("%s starts, generation %d", m.name, m.boot.Generation)
-	m.node, m.started, m.heard = node, m.w.now, -1
+	m.node, m.started, m.heard, m.newest = node, m.w.now, -1, 0
 	m.current = map[string]heartbeat.OpID{}
 	m.step(heartbeat.Tick{})
 }
@@ -253,8 +260,12 @@ func (m *machine) step(ev heartbeat.Event) {
 	}
 	w := m.w
 	w.steps++
-	if r, ok := ev.(heartbeat.Received); ok && r.Msg.Get("src") != m.name {
-		m.heard = w.now
+	if r, ok := ev.(heartbeat.Received); ok {
+		seq, _ := strconv.ParseUint(r.Msg.Get("seq"), 16, 64)
+		generation, _ := strconv.ParseUint(r.Msg.Get("hg"), 16, 64)
+		if place := generation<<32 | seq; seq > 0 && place > m.newest {
+			m.newest, m.heard = place, w.now // a copy of what is known proves nothing
+		}
 	}
 	for _, a := range m.node.Step(w.instant(), ev) {
 		m.perform(a)
@@ -422,5 +433,3 @@ func (w *world) owners(group string) []string {
 	}
 	return list
 }
-
-var _ = wire.New

@@ -4,17 +4,18 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"hapair/heartbeat/wire"
 )
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
-// the sender's statement about its groups; k the version of the peer's statement that the sender has processed; m the number of the
-// sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
+// the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h how many
+// milliseconds ago the sender heard the peer; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
 //
@@ -39,6 +40,7 @@ type hello struct {
 	nonce, echo    uint64
 	version, known uint64
 	message        uint64
+	heard          time.Duration // how long ago the sender had heard this node
 	active         bool
 	leaving        bool
 	gone           bool
@@ -68,6 +70,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.known = number
 		case "m":
 			h.message = number
+		case "h":
+			h.heard = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "f":
 			h.active = strings.ContainsRune(value, flagActive)
 			h.leaving = strings.ContainsRune(value, flagLeaving)
@@ -87,6 +91,9 @@ func (n *Node) hello() string {
 		b.WriteString(" e=-")
 	}
 	fmt.Fprintf(&b, " v=%x k=%x", n.version, n.peer.seen)
+	if n.peer.lastHeard != never {
+		fmt.Fprintf(&b, " h=%x", (n.now.Mono-n.peer.lastHeard).Milliseconds())
+	}
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
 	}

@@ -18,7 +18,7 @@ const goodbye = time.Second
 func (n *Node) converge() {
 	n.unmute()
 	n.stopping()
-	if n.member != memberActive || !n.cfg.Managed || n.stop.halted {
+	if n.member != memberActive || !n.cfg.Managed || n.stop.halted || n.mute {
 		return
 	}
 	switch {
@@ -33,20 +33,23 @@ func (n *Node) converge() {
 	}
 }
 
-// unmute ends the silence after a long sleep, when everything has been let go.
+// unmute ends the silence after a long sleep, when everything has been let go. A stop that hangs does not hold it up for ever: after
+// one deadtime the node speaks again and says truthfully that it is still releasing.
 func (n *Node) unmute() {
 	if !n.mute {
 		return
 	}
-	for _, g := range n.groups {
-		if g.hold == holdReleasing || g.hold.owns() {
-			return
+	if n.now.Mono < n.muteUntil {
+		for _, g := range n.groups {
+			if g.hold == holdReleasing {
+				return
+			}
 		}
 	}
 	n.mute = false
 	n.tx.status = n.now
 	n.changed()
-	n.report(Info, "Everything is released; this node speaks again")
+	n.report(Info, "This node speaks again")
 }
 
 // alone takes everything, because nobody else can have it: the peer is dead or has left.
@@ -110,6 +113,7 @@ func (n *Node) together(g *group) {
 		n.adopt(g)
 	case holdHeld, holdAcquiring:
 		if g.wish == wishOffer && p.current && g.peerWish == wishWant && p.hello.active {
+			g.given = true
 			n.release(g, "handed over to "+p.name+": "+g.reason)
 		}
 	}
@@ -151,6 +155,8 @@ func (n *Node) consider(g *group) {
 		} else if g.wish == wishWant || g.wish == wishUnable {
 			n.wishFor(g, wishNone)
 		}
+	case g.hold == holdUnknown || g.hold == holdAdopting:
+		// see adopt
 	case !p.current:
 		// nothing is known for certain of the peer: no new wish, and no old one withdrawn
 	case g.peerHold.runs():
@@ -182,7 +188,7 @@ func (n *Node) wishFor(g *group, w wish) {
 // failbackDue tells whether the preferred node may ask for its group back: auto_failback, and both stable for the delay.
 func (n *Node) failbackDue(g *group, preferred bool) bool {
 	p := &n.peer
-	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed &&
+	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed && !g.given &&
 		n.now.Mono >= max(p.since, n.started.Mono)+n.cfg.FailbackDelay
 }
 
@@ -197,10 +203,16 @@ func (n *Node) granted(g *group) bool {
 	if p.hello.leaving {
 		return true
 	}
-	if p.acked < g.wantedAt || !p.hello.active {
+	if p.acked < g.wantedAt || !p.hello.active || n.unheard() {
 		return false
 	}
 	return g.peerWish != wishWant || n.first(g)
+}
+
+// unheard tells that the peer has not heard this node for so long that it may declare it dead, and take over, while its own last word
+// is still on the way here: what that word grants is not to be relied on.
+func (n *Node) unheard() bool {
+	return n.peer.hello.heard >= n.cfg.Deadtime-n.cfg.Keepalive
 }
 
 // first breaks a tie in which both want a group.
