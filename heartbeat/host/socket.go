@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"unsafe"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -117,21 +116,6 @@ func prepareListen(fd int, device string, v6 bool) error {
 	return nil
 }
 
-// attach makes the kernel run a filter on everything the socket would receive.
-func attach(fd int, program []bpf.Instruction) error {
-	raw, err := bpf.Assemble(program)
-	if err != nil {
-		return fmt.Errorf("assemble socket filter: %w", err)
-	}
-	filter := make([]unix.SockFilter, len(raw))
-	for i, in := range raw {
-		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
-	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
-	return os.NewSyscallError("attach socket filter", err)
-}
-
 // JoinGroup subscribes the socket to a multicast group on the interface of that index.
 func (s *Socket) JoinGroup(group netip.Addr, index int) error {
 	return s.membership(group, index, unix.IP_ADD_MEMBERSHIP, unix.IPV6_JOIN_GROUP)
@@ -174,37 +158,6 @@ func ListenEcho(identifier uint16, v6 bool) (*Socket, error) {
 		return nil, err
 	}
 	return newSocket(fd, "icmp echo")
-}
-
-// The ICMP message types of an echo and its answer.
-const (
-	EchoRequest4, EchoReply4 = 8, 0
-	EchoRequest6, EchoReply6 = 128, 129
-)
-
-// echoReplies4 sees the IPv4 header first.
-func echoReplies4(identifier uint16) []bpf.Instruction {
-	return []bpf.Instruction{
-		bpf.LoadMemShift{Off: 0},
-		bpf.LoadIndirect{Off: 0, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: EchoReply4, SkipTrue: 3},
-		bpf.LoadIndirect{Off: 4, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(identifier), SkipTrue: 1},
-		bpf.RetConstant{Val: 1 << 18},
-		bpf.RetConstant{Val: 0},
-	}
-}
-
-// echoReplies6 sees the ICMPv6 header first: raw IPv6 sockets do not get the IP header.
-func echoReplies6(identifier uint16) []bpf.Instruction {
-	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: 0, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: EchoReply6, SkipTrue: 3},
-		bpf.LoadAbsolute{Off: 4, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(identifier), SkipTrue: 1},
-		bpf.RetConstant{Val: 1 << 18},
-		bpf.RetConstant{Val: 0},
-	}
 }
 
 // option is one integer socket option with its name for the error.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
@@ -18,6 +19,7 @@ const MaxDatagram = 64 << 10
 type Reader struct {
 	Data      []byte     // the datagram; of a raw IPv4 socket with the IP header
 	From      netip.Addr // sender, without zone
+	Port      uint16     // sender's port; 0 on a raw socket
 	To        netip.Addr // destination in the IP header; invalid on a raw socket
 	Unicast   bool       // To is one of this machine's own addresses: neither broadcast nor multicast
 	Own       bool       // our own broadcast, which the kernel hands back to us
@@ -74,7 +76,7 @@ func (r *Reader) recvmsg(fd uintptr) bool {
 		r.err = nil
 		r.Data = r.buffer[:n]
 		r.Truncated = r.header.Flags&unix.MSG_TRUNC != 0
-		r.From = r.sender()
+		r.From, r.Port = r.sender()
 		r.ancillary(r.control[:r.header.Controllen])
 	case unix.EAGAIN:
 		return false
@@ -84,14 +86,15 @@ func (r *Reader) recvmsg(fd uintptr) bool {
 	return true
 }
 
-func (r *Reader) sender() netip.Addr {
+func (r *Reader) sender() (netip.Addr, uint16) {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&r.name.Port))[:])
 	switch r.name.Family {
 	case unix.AF_INET:
-		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&r.name)).Addr)
+		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&r.name)).Addr), port
 	case unix.AF_INET6:
-		return netip.AddrFrom16(r.name.Addr)
+		return netip.AddrFrom16(r.name.Addr), port
 	}
-	return netip.Addr{}
+	return netip.Addr{}, 0
 }
 
 // ancillary reads the receive time and the packet information.

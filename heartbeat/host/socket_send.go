@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,9 +25,6 @@ type Sender struct {
 	mu sync.Mutex // held over the system call, so that Close cannot hand the descriptor to somebody else meanwhile
 	fd int        // -1 once closed
 }
-
-// refuseAll makes a socket that only sends receive nothing: what comes to its port or, raw, to the machine, is not queued.
-func refuseAll(fd int) error { return attach(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}) }
 
 // OpenSender opens a UDP socket for sending to addresses of that family; it marks its datagrams "low delay".
 func OpenSender(v6 bool, o SendOptions) (*Sender, error) {

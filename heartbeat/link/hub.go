@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -43,6 +44,9 @@ type hub struct {
 	stop   context.CancelFunc     // ends the watch
 
 	unclaimed atomic.Uint64 // frames for no link of ours
+
+	shunning sync.Mutex
+	shunned  []netip.AddrPort // whom the kernel drops for us at the moment
 }
 
 // joinHub adds l to the receive socket that it belongs to, which it opens when l is the first. The socket is opened in the
@@ -204,37 +208,47 @@ func (h *hub) ground() (ground, error) {
 func (h *hub) read(l *udp) (Frame, error) {
 	for {
 		err := h.socket.Read(l.reader)
-		if l.failed() {
-			return Frame{}, l.cause
+		if err == nil && h.deliver(l) {
+			return l.frame(l.reader), nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) { // somebody closed: if it was not l, go on
+			h.socket.Resume()
 		}
 		switch {
-		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded): // somebody closed: if it was not l, go on
-			h.socket.Resume()
-			if l.failed() {
-				return Frame{}, l.cause
-			}
-			continue
+		case l.failed():
+			return Frame{}, l.cause
+		case err == nil || errors.Is(err, os.ErrDeadlineExceeded) || host.IsTemporary(err):
 		case errors.Is(err, os.ErrClosed):
 			return Frame{}, ErrClosed
-		case host.IsTemporary(err):
-			continue
 		default:
 			return Frame{}, fmt.Errorf("receive on %s: %w", l.spec.ID, classify(err))
 		}
-		if l.reader.Own {
-			continue
-		}
-		if to := h.route(l.reader); to == nil {
-			h.unclaimed.Add(1)
-		} else if !h.limit.allow(l.reader.From, l.reader.Stamp()) {
-			to.dropped.Add(1)
-		} else if to == l {
-			return l.frame(l.reader), nil
-		} else {
-			to.queueCopy(l.reader)
-		}
 	}
+}
+
+// deliver takes the datagram that l's reader holds to the link that it is for, and says whether that is l.
+func (h *hub) deliver(l *udp) bool {
+	r := l.reader
+	if r.Own {
+		return false
+	}
+	to := h.route(r)
+	if to == nil {
+		h.unclaimed.Add(1)
+		return false
+	}
+	sender := netip.AddrPortFrom(r.From, r.Port)
+	if ok, enough := h.limit.allow(sender, len(r.Data), r.Stamp()); !ok {
+		to.dropped.Add(1)
+		if enough {
+			h.shun(sender)
+		}
+		return false
+	}
+	if to != l {
+		to.queueCopy(r)
+	}
+	return to == l
 }
 
 // route finds the link that a datagram is for: by the group it was sent to, else by its sender. Broadcast reaches a node that

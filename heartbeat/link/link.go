@@ -124,7 +124,7 @@ func Condition(l Link) error {
 // Counters are what a link has refused since it was opened.
 type Counters struct {
 	Dropped  uint64 // frames for nobody, above the rate that one sender is allowed, or too fast for the reader
-	Overflow uint64 // frames that the kernel had no room for; shared by the links of one device and port
+	Overflow uint64 // frames that the kernel dropped: a flood's, or for want of room; shared by the links of a device and port
 }
 
 // Count returns a link's counters, zero where it keeps none.
