@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ func Open(keep ...string) (*Lab, error) {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return nil, fmt.Errorf("mount /proc: %w (a container that masks /proc forbids this)", err)
 	}
-	for _, dir := range []struct{ path, private string }{{"/etc", "ha.d"}, {"/var/lib", "heartbeat"}} {
+	for _, dir := range privateDirs {
 		if err := privatise(dir.path, dir.private); err != nil {
 			return nil, err
 		}
@@ -60,6 +61,19 @@ func Open(keep ...string) (*Lab, error) {
 
 // Kept is where a path given to Open is to be found now.
 func (l *Lab) Kept(path string) string { return l.kept[path] }
+
+// HostPath is where the laboratory sees what the host has at a path below a directory that Open made private.
+func HostPath(path string) string {
+	for _, dir := range privateDirs {
+		if rest, ok := strings.CutPrefix(path, dir.path+"/"+dir.private); ok {
+			return filepath.Join(dir.path, hostDir, dir.private, rest)
+		}
+	}
+	return path
+}
+
+// privateDirs are directories of machines that the host need not have, and where they are.
+var privateDirs = []struct{ path, private string }{{"/etc", "ha.d"}, {"/var/lib", "heartbeat"}}
 
 // Dir makes and returns a directory for files of the laboratory, readable by all.
 func (l *Lab) Dir(elem ...string) (string, error) {

@@ -64,7 +64,7 @@ func (s setup) apply() error {
 		return err
 	}
 	for _, b := range s.Binds {
-		if err := bind(b.Source, b.Target); err != nil {
+		if err := s.show(b); err != nil {
 			return fmt.Errorf("show %s: %w", b.Target, err)
 		}
 	}
@@ -76,6 +76,17 @@ func (s setup) apply() error {
 		return fmt.Errorf("make /run private: %w", err)
 	}
 	return upLoopback()
+}
+
+// show makes one bind. Its target is below /run, or a directory or file that exists: nothing is made on the host for it.
+func (s setup) show(b Bind) error {
+	if rest, ok := strings.CutPrefix(b.Target, "/run/"); ok {
+		return bind(b.Source, filepath.Join(s.Dir, "run", rest))
+	}
+	if _, err := os.Stat(b.Target); err != nil {
+		return err
+	}
+	return bind(b.Source, b.Target)
 }
 
 // devices gives the machine a /dev of its own: the harmless devices, terminals, and the serial lines.

@@ -184,6 +184,8 @@ func (m *Machine) listen(decoder *json.Decoder) {
 type Process struct {
 	Ended <-chan struct{} // closed when it has ended
 
+	machine *Machine
+	pid     int // in the machine's own numbering
 	ended   chan struct{}
 	started chan struct{}
 	once    sync.Once
@@ -203,6 +205,8 @@ func (p *Process) deliver(r reply) {
 	}
 	if r.Ended {
 		p.result = Result{Exit: r.Exit, Output: r.Output}
+	} else {
+		p.pid = r.Pid
 	}
 	p.once.Do(func() { close(p.started) })
 	if r.Ended {
@@ -265,7 +269,7 @@ func (m *Machine) request(r request) (*Process, error) {
 	}
 	m.nextID++
 	r.ID = m.nextID
-	p := &Process{ended: make(chan struct{}), started: make(chan struct{})}
+	p := &Process{machine: m, ended: make(chan struct{}), started: make(chan struct{})}
 	p.Ended = p.ended
 	m.pending[r.ID] = p
 	if err := m.encoder.Encode(r); err != nil {

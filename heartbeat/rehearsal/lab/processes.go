@@ -59,6 +59,32 @@ func (m *Machine) signal(pids []int, s syscall.Signal) {
 	}
 }
 
+// Signal sends a signal to a program that was started on the machine.
+func (p *Process) Signal(s syscall.Signal) error {
+	for _, pid := range p.machine.Processes() {
+		if innerPid(pid) == p.pid {
+			return syscall.Kill(pid, s)
+		}
+	}
+	return fmt.Errorf("signal process %d on %s: %w", p.pid, p.machine.Name, syscall.ESRCH)
+}
+
+// innerPid is the number of a process in its own process namespace.
+func innerPid(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nNSpid:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	fields := strings.Fields(string(line))
+	if len(fields) == 0 {
+		return 0
+	}
+	inner, _ := strconv.Atoi(fields[len(fields)-1])
+	return inner
+}
+
 // Usage is what the machine's processes cost, process 1 left out.
 type Usage struct {
 	Processes int

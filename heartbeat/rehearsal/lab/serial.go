@@ -113,12 +113,7 @@ func (e *End) relay(master *os.File) {
 		if e.cable.cut.Load() || rand.Int64N(1000) < e.cable.loss.Load() {
 			continue
 		}
-		e.other.mu.Lock()
-		if e.other.master != nil {
-			e.other.master.SetWriteDeadline(time.Now().Add(patience))
-			e.other.master.Write(buffer[:n])
-		}
-		e.other.mu.Unlock()
+		e.other.put(buffer[:n])
 	}
 }
 
@@ -143,5 +138,18 @@ func (e *End) free() {
 	}
 	if raw, err := e.line.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TIOCNXCL, 0) })
+	}
+}
+
+// Inject puts bytes on the wire towards one end, as interference does.
+func (c *Cable) Inject(end int, b []byte) { c.Ends[end].put(b) }
+
+// put makes bytes arrive at the machine at this end.
+func (e *End) put(b []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.master != nil {
+		e.master.SetWriteDeadline(time.Now().Add(patience))
+		e.master.Write(b)
 	}
 }

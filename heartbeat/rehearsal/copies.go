@@ -1,0 +1,218 @@
+package rehearsal
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hapair/haresources"
+)
+
+// copies writes each node's private /etc/ha.d.
+type copies struct {
+	pair    *pair
+	source  string // the directory that is rehearsed
+	real    bool   // run the scripts of the directory themselves
+	failing bool   // the first group ends in a resource that can be told to fail
+}
+
+// failingResource is the script that refuses to start while failMark exists.
+const (
+	failingResource = "rehearsed-failure"
+	failMark        = "rehearsed-failure.mark"
+)
+
+// left out of ha.cf in every rehearsal, with the reason that is shown.
+var leftOut = map[string]string{
+	"stonith":      "no real machine is reset by a rehearsal",
+	"stonith_host": "no real machine is reset by a rehearsal",
+	"watchdog":     "the machines of a rehearsal have no watchdog",
+	"failfast":     "the programs of the real machine are not started by a rehearsal",
+	"respawn":      "the programs of the real machine are not started by a rehearsal",
+}
+
+// notices says what a rehearsal of these files leaves out or plays.
+func (c copies) notices() []string {
+	var all []string
+	text, err := os.ReadFile(filepath.Join(c.source, "ha.cf"))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if why := c.omit(line); why != "" {
+			all = append(all, fmt.Sprintf("left out of ha.cf: %s (%s)", strings.TrimSpace(line), why))
+		}
+	}
+	for device := range c.pair.alone {
+		all = append(all, fmt.Sprintf("ha.cf names one address on %s: taken as that of %s; the copy for %s names the other one", device, c.pair.nodes[1], c.pair.nodes[1]))
+	}
+	if !c.real {
+		for _, r := range c.pair.scripts {
+			all = append(all, fmt.Sprintf("%s is played by a stand-in that only remembers whether it was started (--scripts real runs the real one)", r.Spec))
+		}
+	}
+	return all
+}
+
+// omit is why a line of ha.cf is left out of the copies; "" for one that stays.
+func (c copies) omit(line string) string {
+	name, rest := directive(line)
+	if name == "respawn" && strings.HasSuffix(strings.Fields(rest + " x x")[1], "/ipfail") {
+		return ""
+	}
+	return leftOut[name]
+}
+
+// directive splits a line of ha.cf.
+func directive(line string) (name, rest string) {
+	line, _, _ = strings.Cut(line, "#")
+	line = strings.TrimSpace(line)
+	i := strings.IndexAny(line, " \t")
+	if i < 0 {
+		return line, ""
+	}
+	return line[:i], strings.TrimSpace(line[i:])
+}
+
+// write makes the directory of one node; extra are lines to put before everything else in ha.cf, and replaces names the
+// directives that they replace.
+func (c copies) write(dir string, node int, extra []string, replaces ...string) error {
+	if c.real {
+		if err := copyTree(c.source, dir); err != nil {
+			return fmt.Errorf("copy %s: %w", c.source, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(c.source, "ha.cf"))
+	if err != nil {
+		return fmt.Errorf("copy ha.cf: %w", err)
+	}
+	keys, err := os.ReadFile(filepath.Join(c.source, "authkeys"))
+	if err != nil {
+		return fmt.Errorf("copy authkeys: %w", err)
+	}
+	files := []struct {
+		name, text string
+		mode       fs.FileMode
+	}{
+		{"ha.cf", c.haCF(string(text), node, extra, replaces), 0o644},
+		{"haresources", c.haresources(), 0o644},
+		{"authkeys", string(keys), 0o600},
+	}
+	for _, f := range files {
+		if err := writeFile(filepath.Join(dir, f.name), f.text, f.mode); err != nil {
+			return err
+		}
+	}
+	return c.writeStandIns(filepath.Join(dir, "resource.d"))
+}
+
+// haCF is one node's ha.cf.
+func (c copies) haCF(text string, node int, extra, replaces []string) string {
+	var b strings.Builder
+	for _, line := range extra {
+		b.WriteString(line + "\n")
+	}
+	for line := range strings.Lines(text) {
+		name, rest := directive(line)
+		if slices.Contains(replaces, name) || c.omit(line) != "" {
+			continue
+		}
+		if name == "ucast" || name == "ucast6" {
+			line = c.unicast(name, rest, node, line)
+		}
+		b.WriteString(strings.TrimRight(line, "\r\n") + "\n")
+	}
+	return b.String()
+}
+
+// unicast corrects a ucast line for the node whose own address it names.
+func (c copies) unicast(name, rest string, node int, line string) string {
+	words := strings.Fields(rest)
+	if len(words) < 2 || node == 0 || !c.pair.alone[words[0]] {
+		return line
+	}
+	for _, s := range c.pair.network(words[0]).subnets {
+		if peer, scope, scoped := strings.Cut(words[1], "%"); s.nodes[1].String() == peer {
+			other := s.nodes[0].String()
+			if scoped {
+				other += "%" + scope
+			}
+			return fmt.Sprintf("%s %s %s", name, words[0], other)
+		}
+	}
+	return line
+}
+
+// haresources is the nodes' haresources: scripts of other classes are played by stand-ins of a plain name.
+func (c copies) haresources() string {
+	var b strings.Builder
+	for i, g := range c.pair.groups {
+		g.Resources = slices.Clone(g.Resources)
+		for j, r := range g.Resources {
+			if !c.real && !isAddress(r) && r.Class != haresources.ClassHeartbeat {
+				g.Resources[j].Spec = strings.Join(append([]string{standInName(r)}, r.Args...), "::")
+			}
+		}
+		if c.failing && i == 0 {
+			g.Resources = append(g.Resources, haresources.Resource{Spec: failingResource, Name: failingResource})
+		}
+		b.WriteString(g.String() + "\n")
+	}
+	return b.String()
+}
+
+// standInName is what the stand-in of a resource is called: its own name, without what a file name cannot have.
+func standInName(r haresources.Resource) string {
+	if r.Class == haresources.ClassHeartbeat {
+		return r.Name
+	}
+	return "standin-" + r.Class + "-" + strings.NewReplacer(":", "-", "/", "-", "@", "-").Replace(r.Name)
+}
+
+// writeStandIns writes the scripts that play what a rehearsal must not run, and the one that fails.
+func (c copies) writeStandIns(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	if c.failing {
+		if err := writeFile(filepath.Join(dir, failingResource), standIn, 0o755); err != nil {
+			return err
+		}
+	}
+	if c.real {
+		return nil
+	}
+	for _, r := range c.pair.scripts {
+		if err := writeFile(filepath.Join(dir, standInName(r)), standIn, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// standIn is a resource script that only remembers whether it was started.
+const standIn = `#!/bin/sh
+# Plays a resource in a rehearsal: remembers whether it was started, and does nothing else.
+name=${0##*/}
+while [ $# -gt 1 ]; do name="$name::$1"; shift; done
+state=/run/rehearsal/resources/$(printf %s "$name" | tr / _)
+mkdir -p /run/rehearsal/resources
+case "$1" in
+start)
+	if [ "$name" = ` + failingResource + ` ] && [ -e /etc/ha.d/` + failMark + ` ]; then
+		echo "$name: told to fail" >&2
+		exit 1
+	fi
+	: > "$state" ;;
+stop)
+	rm -f "$state" ;;
+status|monitor)
+	if [ -e "$state" ]; then echo "$name is running"; else echo "$name is stopped"; exit 3; fi ;;
+*)
+	echo "usage: $0 [ARGUMENT ...] start|stop|status" >&2
+	exit 2 ;;
+esac
+`

@@ -1,0 +1,227 @@
+package rehearsal
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"hapair/heartbeat/rehearsal/probe"
+)
+
+// measured is what the probes say of one service in one phase.
+type measured struct {
+	gap    probe.Gap
+	dual   []probe.Span
+	moves  []probe.Move
+	serves time.Duration // from the phase's begin; negative when it never came to that
+}
+
+// judge measures a phase that lasted from begun to end, compares it with its bounds and the model, and records it.
+func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bool) {
+	result := Phase{Name: p.name, Owners: map[string]string{}}
+	limitOutage, limitDual, limitServes := r.limit(p.outage, before), r.limit(p.dual, before), r.limit(p.serves, before)
+	for i, s := range r.world.pair.services {
+		client := r.world.clientOf(s)
+		if client == nil || client.echo.Answers(s.addr) == nil && client.ask.Answers(s.addr) == nil && r.model.owner[i] == nobody {
+			continue
+		}
+		m := r.measure(s, begun, end, r.model.owner[i])
+		r.tell(s, m, before.owner[i] != nobody)
+		held := r.world.holders(s, 300*time.Millisecond)
+		result.Owners[s.addr.String()] = r.world.nodeNames(held)
+		if reached && !r.acceptable(p, s, held) || !reached {
+			result.fail("%s: %s answers in the end, not %s", s.addr, r.world.nodeNames(held), r.wanted(p, s))
+		}
+		result.DualMS = max(result.DualMS, milliseconds(probe.Total(m.dual)))
+		result.ServesMS = max(result.ServesMS, milliseconds(m.serves))
+		if before.owner[i] == nobody || r.model.owner[i] == nobody {
+			continue
+		}
+		if o := milliseconds(m.gap.Outage()); o >= result.OutageMS {
+			result.OutageMS, result.OutageRawMS = o, milliseconds(m.gap.Raw())
+		}
+		moves := len(m.moves) - 1
+		result.Moves = max(result.Moves, moves)
+		allowed := p.moves
+		if before.owner[i] != r.model.owner[i] {
+			allowed++
+		}
+		if moves > allowed && !p.anyNode.in(r.impls) {
+			result.fail("%s moved %d times between the nodes, %d were due", s.addr, moves, allowed)
+		}
+	}
+	result.compare(limitOutage, limitDual, limitServes, r.timing)
+	r.accounts(&result)
+	if len(result.Failures) > 0 {
+		r.result.Passed = false
+	}
+	r.result.Phases = append(r.result.Phases, result)
+}
+
+// limit chooses the bound that holds for this pair and this phase.
+func (r *run) limit(l limits, before *model) *bound {
+	taker := -1
+	for i, o := range r.model.owner {
+		if o != nobody && o != before.owner[i] {
+			taker = o
+		}
+	}
+	return l.of(r.impls, taker)
+}
+
+// wanted words what the model wants for a service.
+func (r *run) wanted(p phase, s *service) string {
+	owner := r.ownerOf(s)
+	switch {
+	case owner == nobody:
+		return "nobody"
+	case p.anyNode.in(r.impls):
+		return "one node alone"
+	}
+	return r.world.nodes[owner].name
+}
+
+// measure reads the probes' records.
+func (r *run) measure(s *service, begun, end time.Duration, owner int) measured {
+	c := r.world.clientOf(s)
+	answers := c.echo.Answers(s.addr)
+	m := measured{
+		gap:   probe.LongestGap(answers, c.echo.Sends(), probe.EchoPeriod, begun, end),
+		dual:  probe.Overlaps(c.ask.Answers(s.addr), c.ask.Rounds(), probe.AskPeriod, begun, end),
+		moves: probe.Moves(answers, begun-20*time.Millisecond, end),
+	}
+	m.serves = -time.Millisecond
+	for i := len(m.moves) - 1; i >= 0; i-- {
+		if m.moves[i].Node == owner {
+			m.serves = max(0, m.moves[i].At-begun)
+			break
+		}
+	}
+	return m
+}
+
+// tell puts what a client saw into the time line.
+func (r *run) tell(s *service, m measured, served bool) {
+	w, source := r.world, "client"
+	if g := m.gap; served && g.Outage() > 5*time.Millisecond {
+		w.noteAt(g.From, source, KindClient, fmt.Sprintf("%s stops answering", s.addr))
+		if !g.Open {
+			text := fmt.Sprintf("%s answers again, after %.1f ms", s.addr, milliseconds(g.Outage()))
+			if g.Stalled > time.Millisecond {
+				text += fmt.Sprintf(" (%.1f ms less %.1f ms in which the prober itself did not run)", milliseconds(g.Raw()), milliseconds(g.Stalled))
+			}
+			w.noteAt(g.To, source, KindClient, text)
+		}
+	}
+	for i, move := range m.moves {
+		if move.Node != probe.Nobody && (i > 0 || !served) {
+			w.noteAt(move.At, source, KindClient, fmt.Sprintf("%s is answered by %s", s.addr, w.nodes[move.Node].name))
+		}
+	}
+	for _, span := range m.dual {
+		w.noteAt(span.From, source, KindClient, fmt.Sprintf("BOTH nodes answer for %s, for %.0f ms", s.addr, milliseconds(span.To-span.From)))
+	}
+}
+
+// tellAnnouncements puts into the time line whom the clients heard announce an address; one line for each burst.
+func (r *run) tellAnnouncements() {
+	const burst = time.Second
+	type claim struct {
+		target netip.Addr
+		node   int
+	}
+	for _, c := range r.world.clients {
+		last := map[claim]time.Duration{}
+		for _, a := range c.ask.Announcements() {
+			who := claim{a.Target, a.Node}
+			if before, known := last[who]; !known || a.At-before > burst {
+				name := "somebody else"
+				if a.Node != probe.Nobody {
+					name = r.world.nodes[a.Node].name
+				}
+				r.world.noteAt(a.At, "client", KindClient, fmt.Sprintf("%s announces %s (%s)", name, a.Target, a.Form))
+			}
+			last[who] = a.At
+		}
+	}
+}
+
+// fail records what was not as it must be.
+func (p *Phase) fail(format string, args ...any) {
+	p.Failures = append(p.Failures, fmt.Sprintf(format, args...))
+}
+
+// compare judges the figures by the bounds.
+func (p *Phase) compare(outage, dual, serves *bound, t timing) {
+	if outage != nil {
+		p.OutageLimitMS = milliseconds(outage.span.of(t))
+		if outage.median != nil {
+			p.MedianLimitMS = milliseconds(outage.median.of(t))
+		}
+		if p.OutageMS > p.OutageLimitMS {
+			p.fail("no answers for %.1f ms, allowed are %.1f ms", p.OutageMS, p.OutageLimitMS)
+		}
+	}
+	if dual != nil {
+		limit := milliseconds(dual.span.of(t))
+		p.DualLimitMS = &limit
+		if p.DualMS > limit {
+			p.fail("both nodes answered for %.0f ms, allowed are %.0f ms", p.DualMS, limit)
+		}
+	}
+	if serves != nil {
+		p.ServesLimitMS = milliseconds(serves.span.of(t))
+		if p.ServesMS > p.ServesLimitMS {
+			p.fail("all addresses answered after %.0f ms, allowed are %.0f ms", p.ServesMS, p.ServesLimitMS)
+		}
+	}
+}
+
+// accounts compares what the nodes say of themselves with what the clients see, and finds daemons that ended by
+// themselves.
+func (r *run) accounts(p *Phase) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, n := range r.world.nodes {
+		if n.machine == nil || !n.running {
+			continue
+		}
+		if n.daemon != nil {
+			select {
+			case <-n.daemon.Ended:
+				p.fail("the daemon on %s ended by itself", n.name)
+				n.running = false
+				continue
+			default:
+			}
+		}
+		if n.impl.name() != Hapair {
+			continue
+		}
+		said, err := n.impl.holdings(ctx, n)
+		if err != nil {
+			p.fail("ask %s what it holds: %v", n.name, err)
+			continue
+		}
+		for _, set := range []string{"local", "foreign"} {
+			serves, exists := r.answersFor(n, set)
+			if claims := said == set || said == "all"; exists && claims != serves {
+				p.fail("%s says that it holds %s, but it %s for the %s addresses", n.name, said,
+					map[bool]string{true: "answers", false: "does not answer"}[serves], set)
+			}
+		}
+	}
+}
+
+// answersFor says whether a node answers for an address of the set, and whether there is one to answer for.
+func (r *run) answersFor(n *node, set string) (serves, exists bool) {
+	for _, s := range r.world.probed() {
+		if (s.preferred == n.index) != (set == "local") {
+			continue
+		}
+		exists = true
+		serves = serves || r.world.holders(s, 300*time.Millisecond)&(1<<n.index) != 0
+	}
+	return serves, exists
+}

@@ -1,0 +1,127 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"hapair/heartbeat/rehearsal/lab"
+)
+
+// linuxHA is Linux-HA Heartbeat 3.0.6, as Debian's packages heartbeat and resource-agents install it.
+type linuxHA struct{}
+
+const (
+	linuxHADaemon = "/usr/libexec/heartbeat/heartbeat"
+	linuxHAShare  = "/usr/share/heartbeat"
+	linuxHALog    = "ha-log"
+)
+
+func (linuxHA) name() string { return LinuxHA }
+
+func (linuxHA) available() error {
+	if os.Geteuid() != 0 {
+		return errors.New("linux-ha needs root: it changes to users that a user namespace does not have")
+	}
+	for _, path := range []string{linuxHADaemon, linuxHAShare + "/hb_standby", lab.HostPath("/etc/ha.d/harc"), lab.HostPath("/etc/ha.d/resource.d/IPaddr2"), lab.HostPath("/etc/ha.d/shellfuncs")} {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("linux-ha is not installed here (no %s): apt-get install heartbeat resource-agents", path)
+		}
+	}
+	if _, err := user.Lookup("hacluster"); err != nil {
+		return fmt.Errorf("linux-ha is not installed properly: %w", err)
+	}
+	return nil
+}
+
+// install puts the package's own files under the rehearsed ones, and the log where the rehearsal reads it.
+func (linuxHA) install(n *node, c copies) error {
+	for _, name := range []string{"harc", "rc.d", "resource.d", "shellfuncs"} {
+		if err := copyTree(lab.HostPath("/etc/ha.d/"+name), filepath.Join(n.etc, name)); err != nil {
+			return fmt.Errorf("copy the files of linux-ha: %w", err)
+		}
+	}
+	logging := []string{"logfile /var/log/" + linuxHALog, "debugfile /var/log/ha-debug", "logfacility none", "use_logd no"}
+	if err := c.write(n.etc, n.index, logging, "logfile", "debugfile", "logfacility", "use_logd"); err != nil {
+		return err
+	}
+	return ownedDirs(n.lib)
+}
+
+// ownedDirs makes the directories that the package has below /var/lib/heartbeat.
+func ownedDirs(lib string) error {
+	u, err := user.Lookup("hacluster")
+	if err != nil {
+		return fmt.Errorf("find the user of linux-ha: %w", err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	for _, d := range []struct {
+		path string
+		own  bool
+	}{{"cores/root", false}, {"cores/nobody", false}, {"cores/hacluster", true}, {"ccm", true}, {"crm", true}, {"pengine", true}} {
+		path := filepath.Join(lib, d.path)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return fmt.Errorf("make the directories of linux-ha: %w", err)
+		}
+		if d.own {
+			if err := os.Chown(path, uid, gid); err != nil {
+				return fmt.Errorf("make the directories of linux-ha: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (linuxHA) prepare(ctx context.Context, n *node) error {
+	_, err := mustSucceed(ctx, n, "sh", "-ec", "install -d -o hacluster -g haclient -m 0750 /run/heartbeat /run/heartbeat/ccm /run/heartbeat/dopd; "+
+		"install -d -m 1755 /run/heartbeat/rsctmp /run/resource-agents")
+	return err
+}
+
+func (linuxHA) start(ctx context.Context, n *node) error {
+	_, err := mustSucceed(ctx, n, linuxHADaemon)
+	return err
+}
+
+// stop returns when the daemon has ended, which takes it three seconds and more.
+func (linuxHA) stop(ctx context.Context, n *node) error {
+	_, err := mustSucceed(ctx, n, linuxHADaemon, "-k")
+	return err
+}
+
+func (linuxHA) command(ctx context.Context, n *node, words ...string) error {
+	var err error
+	switch words[0] {
+	case "reload":
+		_, err = mustSucceed(ctx, n, linuxHADaemon, "-r")
+	default:
+		_, err = mustSucceed(ctx, n, append([]string{linuxHAShare + "/hb_" + words[0]}, words[1:]...)...)
+	}
+	return err
+}
+
+func (l linuxHA) settled(ctx context.Context, n *node) (bool, error) {
+	held, err := l.holdings(ctx, n)
+	return err == nil && held != "transition", err
+}
+
+func (linuxHA) holdings(ctx context.Context, n *node) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := n.machine.Run(ctx, "cl_status", "rscstatus")
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(r.Output)
+	if r.Exit != 0 {
+		return "", fmt.Errorf("cl_status rscstatus on %s: exit %d: %s", n.name, r.Exit, lastLines(text, 2))
+	}
+	return text, nil
+}

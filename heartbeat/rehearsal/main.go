@@ -1,0 +1,176 @@
+package rehearsal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// Exit codes of Main.
+const (
+	exitPassed = 0
+	exitFailed = 1 // a scenario did not go as it must, or could not be performed
+	exitUsage  = 2
+)
+
+// defaultScenario is the demonstration: what is done when nobody says what to do.
+const defaultScenario = "power-cut"
+
+const usage = `Usage: heartbeat rehearse [options] [DIRECTORY]
+
+Plays both nodes of the pair that the files in DIRECTORY describe, and its clients, on this one machine, in namespaces that
+vanish afterwards; does to the pair what one would rather not try in production; and measures what its clients see. Without
+DIRECTORY it plays the example that comes with the program, a firewall pair. Nothing outside is touched.
+
+`
+
+// Main is the command `heartbeat rehearse`: it reads the arguments after that word, rehearses, prints and returns the exit
+// code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	c := command{stdout: stdout, stderr: stderr}
+	if code, done := c.parse(args); done {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return c.run(ctx)
+}
+
+// command is one call of Main.
+type command struct {
+	stdout, stderr io.Writer
+	options        Options
+	json, verbose  bool
+	printer        *printer
+}
+
+// assignments collects --set NAME=VALUE.
+type assignments map[string]string
+
+func (a assignments) String() string { return "" }
+
+func (a assignments) Set(text string) error {
+	name, value, found := strings.Cut(text, "=")
+	if !found || name == "" {
+		return errors.New("want NAME=VALUE, as in deadtime=200ms")
+	}
+	a[name] = value
+	return nil
+}
+
+// parse reads the arguments; done says that there is nothing more to do.
+func (c *command) parse(args []string) (code int, done bool) {
+	flags := flag.NewFlagSet("rehearse", flag.ContinueOnError)
+	flags.SetOutput(c.stderr)
+	flags.Usage = func() {
+		fmt.Fprint(c.stderr, usage)
+		flags.PrintDefaults()
+	}
+	set := assignments{}
+	var scenarioNames, impls, scripts string
+	var list bool
+	flags.StringVar(&scenarioNames, "scenario", defaultScenario, "what to do: names separated by commas, or all")
+	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or "))
+	flags.IntVar(&c.options.Repeat, "repeat", 1, "how often; from 5 on the median is judged too")
+	flags.Var(set, "set", "replace a directive of ha.cf for this rehearsal, as in deadtime=200ms; may be repeated")
+	flags.StringVar(&scripts, "scripts", "stand-in", "resource scripts of DIRECTORY: stand-in (remembers start and stop), or real (runs them here, with your files and devices)")
+	flags.StringVar(&c.options.Binary, "binary", "", "the heartbeat program to run on hapair nodes (default: this one)")
+	flags.BoolVar(&c.json, "json", false, "print the report as JSON")
+	flags.BoolVar(&c.verbose, "verbose", false, "print every line that the nodes log")
+	flags.BoolVar(&list, "list", false, "list the scenarios")
+	directory, err := parseAround(flags, args)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitPassed, true
+	}
+	if err != nil {
+		return exitUsage, true
+	}
+	if list {
+		for _, s := range Scenarios() {
+			fmt.Fprintf(c.stdout, "%-18s %s\n", s.Name, s.About)
+		}
+		return exitPassed, true
+	}
+	c.options.Dir, c.options.Set, c.options.RealScripts = directory, set, scripts == "real"
+	if err := c.choose(scenarioNames, impls, scripts); err != nil {
+		fmt.Fprintln(c.stderr, err)
+		return exitUsage, true
+	}
+	return 0, false
+}
+
+// parseAround accepts the directory before, between and after the options.
+func parseAround(flags *flag.FlagSet, args []string) (directory string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return "", err
+		}
+		if flags.NArg() == 0 {
+			return directory, nil
+		}
+		if directory != "" {
+			err := fmt.Errorf("one directory at a time: %q and %q", directory, flags.Arg(0))
+			fmt.Fprintln(flags.Output(), err)
+			return "", err
+		}
+		directory, args = flags.Arg(0), flags.Args()[1:]
+	}
+}
+
+// choose checks the words that name things.
+func (c *command) choose(scenarioNames, impls, scripts string) error {
+	if scenarioNames != "all" {
+		c.options.Scenarios = strings.Split(scenarioNames, ",")
+		if _, err := findScenarios(c.options.Scenarios); err != nil {
+			return err
+		}
+	}
+	if scripts != "real" && scripts != "stand-in" {
+		return fmt.Errorf("--scripts %s: want stand-in or real", scripts)
+	}
+	names := strings.Split(impls, ",")
+	if len(names) != 2 {
+		return fmt.Errorf("--impl %s: want two names, as in %s,%s", impls, Hapair, LinuxHA)
+	}
+	for i, name := range names {
+		if _, err := findImplementation(name); err != nil {
+			return err
+		}
+		c.options.Implementations[i] = name
+	}
+	return nil
+}
+
+// run rehearses and prints.
+func (c *command) run(ctx context.Context) int {
+	c.printer = &printer{out: c.stdout, verbose: c.verbose}
+	if !c.json {
+		c.options.Started = c.printer.started
+		c.options.Ended = c.printer.ended
+	}
+	report, err := Rehearse(ctx, c.options)
+	if err != nil {
+		fmt.Fprintln(c.stderr, "heartbeat rehearse:", err)
+		return exitFailed
+	}
+	if c.json {
+		encoder := json.NewEncoder(c.stdout)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(report); err != nil {
+			fmt.Fprintln(c.stderr, "heartbeat rehearse:", err)
+			return exitFailed
+		}
+	} else {
+		c.printer.report(report)
+	}
+	if !report.Passed || len(report.Runs) == 0 {
+		return exitFailed
+	}
+	return exitPassed
+}

@@ -1,0 +1,73 @@
+package rehearsal
+
+import "slices"
+
+// model predicts who holds each service, from what is done to the nodes.
+type model struct {
+	pair   *pair
+	owner  []int // of each service: a node, or nobody
+	up     [2]bool
+	frozen [2]bool
+}
+
+const nobody = -1
+
+func newModel(p *pair) *model {
+	m := &model{pair: p, owner: make([]int, len(p.services))}
+	for i := range m.owner {
+		m.owner[i] = nobody
+	}
+	return m
+}
+
+// start predicts what a node's coming up changes.
+func (m *model) start(nodes ...int) {
+	alone := len(nodes) == 1 && !m.up[1-nodes[0]]
+	for _, n := range nodes {
+		m.up[n] = true
+	}
+	for i, s := range m.pair.services {
+		switch {
+		case alone:
+			m.owner[i] = nodes[0]
+		case len(nodes) == 2:
+			m.owner[i] = s.preferred
+		case m.pair.timing.failback != "off" && s.preferred == nodes[0]:
+			m.owner[i] = nodes[0]
+		}
+	}
+}
+
+// lose predicts what a node's end changes: the other one, where it is up, holds all.
+func (m *model) lose(node int) {
+	m.up[node] = false
+	for i := range m.owner {
+		if m.up[1-node] {
+			m.owner[i] = 1 - node
+		} else if m.owner[i] == node {
+			m.owner[i] = nobody
+		}
+	}
+}
+
+// give predicts hb_standby on a node: what it holds of the set goes to the other one.
+func (m *model) give(node int, set string) {
+	for i, s := range m.pair.services {
+		local := s.preferred == node
+		if m.owner[i] == node && m.up[1-node] && (set == "all" || set == "local" && local || set == "foreign" && !local) {
+			m.owner[i] = 1 - node
+		}
+	}
+}
+
+// take predicts hb_takeover on a node: the mirror of what the other one would give.
+func (m *model) take(node int, set string) {
+	m.give(1-node, map[string]string{"all": "all", "local": "foreign", "foreign": "local"}[set])
+}
+
+// clone copies the model.
+func (m *model) clone() *model {
+	c := *m
+	c.owner = slices.Clone(m.owner)
+	return &c
+}

@@ -1,0 +1,172 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"hapair/heartbeat/rehearsal/lab"
+)
+
+// Options says what to rehearse.
+type Options struct {
+	Dir             string            // configuration directory; "" rehearses the example that comes with the program
+	Binary          string            // the heartbeat program of hapair nodes; "" is this program's own file
+	Implementations [2]string         // Hapair or LinuxHA for each node; "" is Hapair
+	Scenarios       []string          // by name, see Scenarios; none means all
+	Repeat          int               // how often each; 0 is once
+	Set             map[string]string // directives of ha.cf to replace in the copies
+	RealScripts     bool              // run the resource scripts of Dir, not stand-ins
+	Started         func(scenario string, implementations [2]string, repetition int)
+	Ended           func(Run) // each performance, as soon as it ends
+}
+
+// Scenario is the name of something that can be rehearsed, and a line about it.
+type Scenario struct{ Name, About string }
+
+// Scenarios lists everything that can be rehearsed, in the order in which it is.
+func Scenarios() []Scenario {
+	var all []Scenario
+	for _, s := range scenarios() {
+		all = append(all, Scenario{s.name, s.about})
+	}
+	return all
+}
+
+// Rehearse performs scenarios on whole pairs in namespaces on this machine, and reports what a client saw of each. It
+// returns an error when that cannot be done here, or ctx ends; a pair that does not do what it must is no error, but a
+// report that says so.
+func Rehearse(ctx context.Context, o Options) (Report, error) {
+	report := Report{Schema: 1, Directory: o.Dir, Passed: true}
+	chosen, err := findScenarios(o.Scenarios)
+	if err != nil {
+		return report, err
+	}
+	first, err := o.job()
+	if err != nil {
+		return report, err
+	}
+	for _, s := range chosen {
+		first.Scenario = s.name
+		for repetition := range max(1, o.Repeat) {
+			if o.Started != nil {
+				o.Started(s.name, first.Implementations, repetition)
+			}
+			skipped, err := first.enter(ctx, &report)
+			if err != nil {
+				return report, err
+			}
+			if skipped {
+				break
+			}
+			if o.Ended != nil {
+				o.Ended(report.Runs[len(report.Runs)-1])
+			}
+		}
+		report.summarise(s, first.Implementations)
+	}
+	return report, nil
+}
+
+// job is what all performances have in common.
+func (o Options) job() (job, error) {
+	j := job{Implementations: o.Implementations, Set: o.Set, RealScripts: o.RealScripts}
+	for i, name := range j.Implementations {
+		if name == "" {
+			j.Implementations[i] = Hapair
+			continue
+		}
+		if _, err := findImplementation(name); err != nil {
+			return j, err
+		}
+	}
+	var err error
+	if j.Binary, err = binaryPath(o.Binary); err != nil {
+		return j, err
+	}
+	if j.Binary, err = filepath.Abs(j.Binary); err != nil {
+		return j, fmt.Errorf("find %s: %w", o.Binary, err)
+	}
+	if o.Dir != "" {
+		if j.Dir, err = filepath.Abs(o.Dir); err != nil {
+			return j, fmt.Errorf("find %s: %w", o.Dir, err)
+		}
+	}
+	return j, nil
+}
+
+// enter performs the job in a fresh laboratory and adds what comes of it to the report.
+func (j job) enter(ctx context.Context, report *Report) (skipped bool, err error) {
+	var c collector
+	if err := lab.Enter(ctx, programName, j, c.line); err != nil {
+		return false, err
+	}
+	for _, n := range c.notices {
+		if !slices.Contains(report.Notices, n) {
+			report.Notices = append(report.Notices, n)
+		}
+	}
+	if c.skip != "" {
+		report.Skipped = append(report.Skipped, Skip{Scenario: j.Scenario, Implementations: j.Implementations, Reason: c.skip})
+		return true, nil
+	}
+	result := c.result()
+	if result == nil {
+		return false, errors.New("the laboratory ended without a result")
+	}
+	report.Runs = append(report.Runs, *result)
+	report.Passed = report.Passed && result.Passed
+	return false, nil
+}
+
+// summarise adds the figures of all performances of one scenario.
+func (r *Report) summarise(s scenario, impls [2]string) {
+	byPhase := map[string]*struct{ outage, dual, serves []float64 }{}
+	var order []string
+	passed, runs := true, 0
+	for _, run := range r.Runs {
+		if run.Scenario != s.name || run.Implementations != impls {
+			continue
+		}
+		runs++
+		passed = passed && run.Passed
+		for _, p := range run.Phases {
+			f := byPhase[p.Name]
+			if f == nil {
+				f = &struct{ outage, dual, serves []float64 }{}
+				byPhase[p.Name] = f
+				order = append(order, p.Name)
+			}
+			f.outage, f.dual, f.serves = append(f.outage, p.OutageMS), append(f.dual, p.DualMS), append(f.serves, p.ServesMS)
+		}
+	}
+	for _, name := range order {
+		f := byPhase[name]
+		summary := Summary{Scenario: s.name, Implementations: impls, Phase: name, Runs: runs, Passed: passed,
+			OutageMS: spread(f.outage), DualMS: spread(f.dual), ServesMS: spread(f.serves)}
+		r.judgeMedian(s, impls, &summary)
+		r.Summaries = append(r.Summaries, summary)
+	}
+}
+
+// enoughForMedian is how many performances make a median worth judging.
+const enoughForMedian = 5
+
+// judgeMedian holds the median outage of several performances against its own, stricter bound.
+func (r *Report) judgeMedian(s scenario, impls [2]string, summary *Summary) {
+	for _, run := range r.Runs {
+		if run.Scenario != s.name || run.Implementations != impls {
+			continue
+		}
+		for _, p := range run.Phases {
+			if p.Name == summary.Phase {
+				summary.MedianLimitMS = p.MedianLimitMS
+			}
+		}
+	}
+	if summary.Runs >= enoughForMedian && summary.MedianLimitMS > 0 && summary.OutageMS.Median > summary.MedianLimitMS {
+		summary.Passed, r.Passed = false, false
+	}
+}

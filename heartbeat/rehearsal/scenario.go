@@ -1,0 +1,143 @@
+package rehearsal
+
+import (
+	"slices"
+	"time"
+)
+
+// scenario is one thing that can happen to a pair: what is done, and what must come of it.
+type scenario struct {
+	name   string
+	about  string            // one line
+	set    map[string]string // directives of ha.cf that it needs; "" removes one
+	needs  need
+	start  start
+	phases []phase
+}
+
+// need is what a scenario cannot do without.
+type need int
+
+const (
+	twoMedia     need = 1 << iota // two heartbeat media
+	packetLoss                    // the nft program
+	failingStart                  // a resource that can be told to fail
+	oursActive                    // the first node runs hapair: linux-ha ends when it re-reads wrong files
+)
+
+// start is how the pair comes up before the first phase.
+type start int
+
+const (
+	together  start = iota // both daemons are started at once
+	byPhases               // the phases start them
+	firstOnly              // the first node's daemon only
+)
+
+// role names a node by what it did when the first phase began.
+type role int
+
+const (
+	active  role = iota // answered for the first address; the first node while nobody did
+	standby             // the other one
+	both
+)
+
+// phase is a stretch of a scenario that is measured and judged by itself.
+type phase struct {
+	name  string
+	steps []step
+	hold  span // how long things must stay as they are afterwards; half a second at least
+
+	outage  limits // longest stretch without answers, for each address
+	dual    limits // time in which both nodes answered, summed for each address
+	serves  limits // until every address answers from where it belongs, from the first step on
+	anyNode pairs  // with these implementations either node may be the holder in the end
+	mayStay bool   // the node that lost the addresses may go on answering for them
+	moves   int    // how often the answering node may change for one address, beside where the addresses must move
+}
+
+// step is one thing done.
+type step struct {
+	do   verb
+	on   role
+	what string // of standby and takeover: all, local, foreign
+	span span   // how long, for verbs that last
+}
+
+// span is a length of time relative to the pair's own timing.
+type span struct {
+	deadtimes float64
+	initdeads float64
+	plus      time.Duration
+}
+
+func (s span) of(t timing) time.Duration {
+	return time.Duration(s.deadtimes*float64(t.deadtime)) + time.Duration(s.initdeads*float64(t.initdead)) + s.plus
+}
+
+// pairs is a set of pairs of implementations.
+type pairs int
+
+const (
+	oursOnly  pairs = 1 << iota // both nodes run hapair
+	withTheir                   // one node, or both, run linux-ha
+	always    = oursOnly | withTheir
+)
+
+// in says whether the set has this pair.
+func (p pairs) in(impls [2]string) bool {
+	if impls == [2]string{Hapair, Hapair} {
+		return p&oursOnly != 0
+	}
+	return p&withTheir != 0
+}
+
+// limits are bounds by who does the work; a nil bound is measured and reported but not judged.
+type limits struct {
+	ours   *bound // both nodes run hapair
+	theirs *bound // linux-ha takes part
+	taker  bool   // the node that takes the addresses decides alone which bound holds
+}
+
+// bound is what a time may be at most.
+type bound struct {
+	span   span
+	median *span // over five repetitions and more, where that is stricter
+}
+
+func (l limits) of(impls [2]string, taker int) *bound {
+	ours := impls == [2]string{Hapair, Hapair}
+	if l.taker && taker >= 0 {
+		ours = impls[taker] == Hapair
+	}
+	if ours {
+		return l.ours
+	}
+	return l.theirs
+}
+
+// within is a bound on a fixed time.
+func within(d time.Duration) *bound { return &bound{span: span{plus: d}} }
+
+// deadtimes is a bound of some deadtimes and a fixed time.
+func deadtimes(n float64, plus time.Duration) *bound {
+	return &bound{span: span{deadtimes: n, plus: plus}}
+}
+
+// findScenarios finds scenarios by name; no names at all mean every one.
+func findScenarios(names []string) ([]scenario, error) {
+	all := scenarios()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []scenario
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			return nil, unknownScenario(name, all)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}

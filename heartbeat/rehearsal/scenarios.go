@@ -1,0 +1,161 @@
+package rehearsal
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"hapair/heartbeat/fault"
+)
+
+// What the pairs are held to. Ours: what this program promises. Theirs, for every pair in which linux-ha takes part: what
+// Heartbeat 3.0.6 was measured to do at its worst, so that a mixed pair is never worse than that.
+const (
+	hiccup     = 50 * time.Millisecond // of the machine that plays everything, in a single run
+	planned    = 10 * time.Millisecond // ours: a hand-over that somebody asked for
+	theirMove  = 6 * time.Second       // theirs: the shell scripts of a takeover, on a busy machine
+	theirSplit = 60 * time.Second      // theirs: both nodes drop everything, restart, wait and begin anew
+)
+
+// afterDeath bounds a takeover from a node that fell silent.
+func afterDeath() limits {
+	return limits{ours: &bound{span: span{deadtimes: 1, plus: hiccup}, median: &span{deadtimes: 1, plus: 5 * time.Millisecond}},
+		theirs: deadtimes(1.5, theirMove), taker: true}
+}
+
+// byHand bounds a takeover that the giving node takes part in.
+func byHand() limits {
+	return limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirMove)}
+}
+
+// undisturbed bounds what may be seen while nothing may move.
+func undisturbed() limits { return limits{ours: within(hiccup), theirs: within(hiccup)} }
+
+// single bounds the time in which both answer where neither has a reason to.
+func single() limits { return limits{ours: within(20 * time.Millisecond)} }
+
+// comesBack is a node's return after a power cut.
+func comesBack() phase {
+	return phase{name: "return", steps: []step{{do: bootMachine, on: active}, {do: startDaemon, on: active}},
+		hold: span{plus: 2 * time.Second}, outage: byHand(), dual: single()}
+}
+
+// scenarios is the one list of everything that a rehearsal can do.
+func scenarios() []scenario {
+	return slices.Concat(starting(), dying(), moving(), failing(), enduring())
+}
+
+// starting are scenarios of nodes that come and go by intention.
+func starting() []scenario {
+	stop := phase{name: "stop", steps: []step{{do: stopDaemon, on: active}}, outage: byHand(), dual: single()}
+	again := phase{name: "start again", steps: []step{{do: startDaemon, on: active}}, hold: span{plus: 2 * time.Second}, outage: byHand(), dual: single()}
+	return []scenario{
+		{name: "both-start", about: "both nodes start at the same time", phases: []phase{
+			{name: "quiet", steps: []step{{do: watchQuietly, on: both, span: span{plus: 3 * time.Second}}}, outage: undisturbed(), dual: single()}}},
+		{name: "one-starts", about: "one node starts alone, later the other one joins", start: firstOnly, phases: []phase{
+			{name: "join", steps: []step{{do: startDaemon, on: standby}}, hold: span{plus: 2 * time.Second}, outage: byHand(), dual: single()}}},
+		{name: "graceful-stop", about: "the active node's daemon is stopped, and started again", phases: []phase{stop, again}},
+		{name: "restart-standby", about: "the standby node's daemon is stopped, and started again", phases: []phase{
+			{name: "stop", steps: []step{{do: stopDaemon, on: standby}}, hold: span{deadtimes: 2}, outage: undisturbed(), dual: single()},
+			{name: "start again", steps: []step{{do: startDaemon, on: standby}}, hold: span{plus: 2 * time.Second}, outage: byHand(), dual: single()}}},
+		{name: "stop-both", about: "both daemons are stopped at the same time", phases: []phase{
+			{name: "stop", steps: []step{{do: stopDaemon, on: both}}}}},
+		{name: "reload", about: "both nodes re-read a changed ha.cf", phases: []phase{
+			{name: "reload", steps: []step{{do: changeFile, on: both, what: "# changed by the rehearsal"}, {do: reload, on: both}},
+				hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "reload-broken", about: "the active node re-reads an ha.cf that is wrong", phases: []phase{
+			{name: "reload", steps: []step{{do: changeFile, on: active, what: "no-such-directive 1"}, {do: reload, on: active}},
+				hold: span{deadtimes: 2, plus: time.Second}, outage: limits{ours: within(hiccup)}, dual: single()}}, needs: oursActive},
+	}
+}
+
+// dying are scenarios of nodes that fall silent.
+func dying() []scenario {
+	cut := phase{name: "cut", steps: []step{{do: powerCut, on: active}}, hold: span{deadtimes: 1}, outage: afterDeath(), dual: single()}
+	returns := func(failback string) scenario {
+		return scenario{name: "return-" + failback, about: "a node that lost power comes back with auto_failback " + failback,
+			set: map[string]string{"auto_failback": failback}, phases: []phase{cut, comesBack()}}
+	}
+	return []scenario{
+		{name: "power-cut", about: "the active node loses power", phases: []phase{cut}},
+		{name: "power-cut-standby", about: "the standby node loses power", phases: []phase{
+			{name: "cut", steps: []step{{do: powerCut, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
+		returns("on"), returns("off"), returns("legacy"),
+		{name: "freeze-short", about: "every process of the active node stands still for half a deadtime", phases: []phase{
+			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 0.5}}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "freeze-long", about: "every process of the active node stands still for two seconds more than its deadtime", phases: []phase{
+			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
+				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, anyNode: withTheir, moves: 1}}},
+		{name: "daemon-killed", about: "the active node's daemon is killed, its addresses stay; then it is started again", phases: []phase{
+			{name: "kill", steps: []step{{do: killDaemon, on: active}}, hold: span{deadtimes: 2}, mayStay: true, moves: 1},
+			{name: "start again", steps: []step{{do: startDaemon, on: active}}, hold: span{plus: 2 * time.Second}, anyNode: always,
+				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, moves: 2}}},
+	}
+}
+
+// moving are scenarios of commands.
+func moving() []scenario {
+	var all []scenario
+	for _, set := range []string{"all", "local", "foreign"} {
+		all = append(all, scenario{name: "standby-" + set, about: "the active node is told hb_standby " + set, set: map[string]string{"auto_failback": "off"},
+			phases: []phase{{name: "standby", steps: []step{{do: goStandby, on: active, what: set}}, hold: span{plus: 2 * time.Second}, outage: byHand(), dual: single()}}})
+	}
+	for _, set := range []string{"all", "foreign"} {
+		all = append(all, scenario{name: "takeover-" + set, about: "the standby node is told hb_takeover " + set, set: map[string]string{"auto_failback": "off"},
+			phases: []phase{{name: "takeover", steps: []step{{do: takeOver, on: standby, what: set}}, hold: span{plus: 2 * time.Second}, outage: byHand(), dual: single()}}})
+	}
+	return append(all, scenario{name: "there-and-back", about: "hb_standby all, then the other node gives everything back", set: map[string]string{"auto_failback": "off"},
+		phases: []phase{
+			{name: "there", steps: []step{{do: goStandby, on: active, what: "all"}}, hold: span{plus: time.Second}, outage: byHand(), dual: single()},
+			{name: "back", steps: []step{{do: goStandby, on: standby, what: "all"}}, hold: span{plus: time.Second}, outage: byHand(), dual: single()}}})
+}
+
+// failing are scenarios of links and resources that fail.
+func failing() []scenario {
+	return []scenario{
+		{name: "one-link", about: "one of several heartbeat links fails, and comes back", needs: twoMedia, phases: []phase{
+			{name: "pull", steps: []step{{do: pullOne, on: both}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()},
+			{name: "plug", steps: []step{{do: plugOne, on: both}}, hold: span{deadtimes: 1, plus: time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "partition-short", about: "all links between the nodes fail for half a deadtime", phases: []phase{
+			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 0.5}}, {do: heal, on: both}},
+				hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "partition", about: "all links between the nodes fail for longer than deadtime, then heal; clients reach both nodes all the time", phases: []phase{
+			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: true,
+				outage: limits{ours: within(hiccup)}, moves: 1},
+			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, anyNode: always,
+				outage: limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirSplit)}, moves: 1}}},
+		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart, start: byPhases, phases: []phase{
+			{name: "start", steps: []step{{do: failStarts, on: active}, {do: startDaemon, on: both}}, hold: span{plus: 2 * time.Second},
+				serves: limits{ours: within(5 * time.Second)}, anyNode: always}}},
+	}
+}
+
+// enduring are scenarios in which nothing may happen.
+func enduring() []scenario {
+	nothing := func(do verb, what string, span span) []phase {
+		return []phase{{name: "endure", steps: []step{{do: do, on: both, what: what, span: span}}, hold: oneDeadtime, outage: undisturbed(), dual: single()}}
+	}
+	loss := nothing(lose, "20", span{plus: 10 * time.Second})
+	hog := nothing(busy, "", span{plus: 10 * time.Second})
+	hog[0].outage = limits{}
+	return []scenario{
+		{name: "loss", about: "a fifth of all frames between the nodes is lost for ten seconds", needs: packetLoss, phases: loss},
+		{name: "busy", about: "every core is kept busy for ten seconds", phases: hog},
+		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: nothing(flood, "", span{plus: 5 * time.Second})},
+	}
+}
+
+// oneDeadtime is how long the consequences of a disturbance may take to show.
+var oneDeadtime = span{deadtimes: 1}
+
+// unknownScenario words a name that is none, with the nearest one.
+func unknownScenario(name string, all []scenario) error {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.name)
+	}
+	if near := fault.Nearest(name, names); near != "" {
+		return fmt.Errorf("no scenario %q (did you mean %s? heartbeat rehearse --list shows all)", name, near)
+	}
+	return fmt.Errorf("no scenario %q (heartbeat rehearse --list shows all)", name)
+}

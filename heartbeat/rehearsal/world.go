@@ -1,0 +1,210 @@
+package rehearsal
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"hapair/heartbeat/rehearsal/lab"
+	"hapair/heartbeat/rehearsal/probe"
+)
+
+// world is a whole pair with everything around it, inside the laboratory.
+type world struct {
+	pair     *pair
+	lab      *lab.Lab
+	clock    probe.Clock
+	copies   copies
+	binary   string // of hapair, as the laboratory sees it
+	hosts    string // the nodes' /etc/hosts
+	switches []*lab.Switch
+	cables   []*lab.Cable
+	nodes    [2]*node
+	clients  []*client
+	intruder *lab.Host
+	out      *reporter
+	followed [2]bool
+
+	mu    sync.Mutex
+	downs map[*lab.Machine]bool // machines that were cut on purpose
+}
+
+// client is who uses the floating addresses of one network.
+type client struct {
+	network *network
+	host    *lab.Host
+	targets []netip.Addr
+	echo    *probe.Echo
+	ask     *probe.Ask
+}
+
+// newWorld builds switches, cables, clients and both machines, and begins to measure. No daemon runs yet.
+func newWorld(ctx context.Context, l *lab.Lab, c copies, binary string, impls [2]implementation, out *reporter) (*world, error) {
+	w := &world{pair: c.pair, lab: l, clock: probe.NewClock(), copies: c, binary: binary, out: out, downs: map[*lab.Machine]bool{}}
+	dir, err := l.Dir()
+	if err != nil {
+		return nil, err
+	}
+	w.hosts = filepath.Join(dir, "hosts")
+	if err := writeFile(w.hosts, w.pair.hosts(), 0o644); err != nil {
+		return nil, err
+	}
+	for _, n := range w.pair.networks {
+		s, err := l.NewSwitch(n.device)
+		if err != nil {
+			return nil, err
+		}
+		w.switches = append(w.switches, s)
+	}
+	for _, path := range w.pair.serials {
+		w.cables = append(w.cables, l.NewCable(path))
+	}
+	for i := range w.nodes {
+		if w.nodes[i], err = w.newNode(i, impls[i]); err != nil {
+			return nil, err
+		}
+		if err := w.boot(ctx, w.nodes[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.addClients(); err != nil {
+		return nil, err
+	}
+	return w, w.addIntruder()
+}
+
+// addClients makes a client on each network with floating addresses, and starts its probes.
+func (w *world) addClients() error {
+	for _, n := range w.pair.serviceNetworks() {
+		c := &client{network: n}
+		for _, s := range w.pair.services {
+			if s.network == n {
+				c.targets = append(c.targets, s.addr)
+			}
+		}
+		var err error
+		c.host, err = w.lab.NewHost("client on "+n.device, []lab.Port{{Switch: w.switches[n.index], Device: n.device,
+			MAC: net.HardwareAddr{0x02, 0x68, 0x61, byte(n.index + 1), 0, 0xc}, Addresses: w.pair.clientAddresses(n)}}, nil)
+		if err != nil {
+			return err
+		}
+		if c.echo, err = probe.StartEcho(c.host.Do, w.clock, c.targets[:min(len(c.targets), mostProbed)]); err != nil {
+			return err
+		}
+		asked := probe.Asked{Device: n.device, Targets: c.targets[:min(len(c.targets), mostProbed)], Nodes: [2]net.HardwareAddr{n.nodeMAC(0), n.nodeMAC(1)}}
+		for _, s := range n.subnets {
+			asked.Sources = append(asked.Sources, s.client)
+		}
+		if c.ask, err = probe.StartAsk(c.host.Do, w.clock, asked); err != nil {
+			return err
+		}
+		w.clients = append(w.clients, c)
+	}
+	return nil
+}
+
+// mostProbed is how many addresses of one network are probed; more would load the machine, and move together anyway.
+const mostProbed = 6
+
+// addIntruder makes a host on every network over which heartbeats run, from where the pair can be disturbed.
+func (w *world) addIntruder() error {
+	var ports []lab.Port
+	for _, n := range w.pair.networks {
+		if !n.heartbeat {
+			continue
+		}
+		port := lab.Port{Switch: w.switches[n.index], Device: n.device}
+		s := n.subnets[0]
+		var addr netip.Addr
+		if err := s.give(&addr, 4); err != nil {
+			return err
+		}
+		port.Addresses = []netip.Prefix{netip.PrefixFrom(addr, s.prefix.Bits())}
+		ports = append(ports, port)
+	}
+	var err error
+	w.intruder, err = w.lab.NewHost("intruder", ports, nil)
+	return err
+}
+
+// defaultRoute is by way of the first client: hosts that the nodes ping may be behind it.
+func (p *pair) defaultRoute() (lab.Route, bool) {
+	for _, n := range p.serviceNetworks() {
+		for _, s := range n.subnets {
+			if s.prefix.Addr().Is4() {
+				return lab.Route{To: netip.MustParsePrefix("0.0.0.0/0"), Via: s.client}, true
+			}
+		}
+	}
+	return lab.Route{}, false
+}
+
+// expect notes that a machine goes down on purpose.
+func (w *world) expect(m *lab.Machine) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.downs[m] = true
+}
+
+// expected says whether a machine went down on purpose.
+func (w *world) expected(m *lab.Machine) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.downs[m]
+}
+
+// note adds a line to the time line, at the present time.
+func (w *world) note(source string, kind Kind, text string) {
+	w.noteAt(w.clock.Now(), source, kind, text)
+}
+
+func (w *world) noteAt(at time.Duration, source string, kind Kind, text string) {
+	w.out.send(message{Event: &Event{Time: at.Seconds(), Source: source, Kind: kind, Text: text}})
+}
+
+// holders says which nodes answered for a service within the last given time: bit 0 for node 0, bit 1 for node 1.
+func (w *world) holders(s *service, within time.Duration) int {
+	for _, c := range w.clients {
+		if c.network == s.network {
+			return c.ask.Holders(s.addr, w.clock.Now()-within)
+		}
+	}
+	return 0
+}
+
+// clientOf finds the client that probes a service.
+func (w *world) clientOf(s *service) *client {
+	for _, c := range w.clients {
+		if c.network == s.network {
+			return c
+		}
+	}
+	return nil
+}
+
+// probed are the services that are measured.
+func (w *world) probed() []*service {
+	count := map[*network]int{}
+	var all []*service
+	for _, s := range w.pair.services {
+		if count[s.network]++; count[s.network] <= mostProbed {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// nodeNames words a set of nodes.
+func (w *world) nodeNames(mask int) string {
+	switch mask {
+	case 0:
+		return "nobody"
+	case 1, 2:
+		return w.nodes[mask-1].name
+	}
+	return fmt.Sprintf("both %s and %s", w.nodes[0].name, w.nodes[1].name)
+}
