@@ -20,6 +20,8 @@ const (
 
 const holdLetters = "dioahrs"
 
+const holdCount = len(holdLetters)
+
 func (h hold) letter() byte { return holdLetters[h] }
 
 // holdOf reads a letter; an unknown one is taken for the most careful meaning.
@@ -111,6 +113,10 @@ func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
 
 // set moves a group to another state and remembers why.
 func (n *Node) set(g *group, h hold, reason string) {
+	if !allowed(g.hold, h) {
+		n.report(Crit, "Resource group %s goes from %s to %s, which no rule foresees: please report this line", g.Name, g.hold, h)
+	}
+	n.walked[g.hold][h] = true
 	g.hold, g.since, g.reason = h, n.now, reason
 	n.changed()
 	g.saidAt = n.version

@@ -46,6 +46,7 @@ type Node struct {
 	transitions []Transition
 	split       Instant // when a double holding was found; zero when there is none
 	limited     map[string]limit
+	walked      [holdCount][holdCount]bool // steps of the table that groups have taken here
 }
 
 // stopping is how far a polite stop has come.

@@ -27,7 +27,8 @@ type world struct {
 	trace  []string
 	fault  string
 	cfg    heartbeat.Config
-	shared map[string]bool // groups that must never run twice, whatever happens
+	walked map[string]bool // steps of the state table that were taken
+	script *scenario       // nil outside scenario files
 }
 
 // options are the hazards of one run; a failing seed prints them.
@@ -37,7 +38,7 @@ type options struct {
 	groups                        int
 	links                         int
 	loss, dup                     float64
-	delay                         time.Duration
+	delay, jitter                 time.Duration
 	scriptTime                    time.Duration
 	startFails, stopFails         float64
 	faults                        int
@@ -101,7 +102,7 @@ const stepLimit = 200_000
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(seed uint64, opt options) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), opt: opt}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), opt: opt, walked: map[string]bool{}}
 	for i := range opt.links {
 		w.links = append(w.links, &cable{id: fmt.Sprintf("bcast eth%d", i), up: [2]bool{true, true}})
 	}
@@ -193,10 +194,18 @@ func (m *machine) start() {
 
 // kill ends the daemon without a word; what it started goes on running.
 func (m *machine) kill() {
+	m.remember()
 	m.node = nil
 	m.tickID++
 	m.inbox, m.pending = nil, nil
 	clear(m.current)
+}
+
+// remember notes which steps of the state table the daemon took.
+func (m *machine) remember() {
+	if m.node != nil {
+		m.node.Walked(func(step string, taken bool) { m.w.walked[step] = m.w.walked[step] || taken })
+	}
 }
 
 // powerCut ends everything on the machine.
@@ -279,7 +288,7 @@ func (m *machine) step(ev heartbeat.Event) {
 	if wake <= w.now {
 		wake = w.now + 10*time.Microsecond
 	}
-	w.at(wake-w.now+w.upTo(time.Millisecond), func() {
+	w.at(wake-w.now+w.upTo(w.opt.jitter), func() {
 		if m.tickID == id && !m.paused {
 			m.step(heartbeat.Tick{})
 		}
@@ -356,12 +365,16 @@ func (m *machine) acquire(a heartbeat.Acquire) {
 	w := m.w
 	m.current[a.Group] = a.Op
 	m.runs[a.Group] = true
-	fails := w.chance(w.opt.startFails)
+	fails := w.chance(w.opt.startFails) || w.script.fail("start "+a.Group)
 	w.at(w.upTo(w.opt.scriptTime), func() {
 		if m.current[a.Group] != a.Op || !m.powered {
 			return
 		}
 		delete(m.current, a.Group)
+		if fails && w.chance(4*w.opt.stopFails) {
+			m.complete(heartbeat.Done{Op: a.Op, Err: errors.New("start: exit status 1, and stop too"), Stuck: true})
+			return
+		}
 		if fails {
 			m.runs[a.Group] = false
 			m.complete(heartbeat.Done{Op: a.Op, Err: errors.New("start: exit status 1")})
@@ -377,7 +390,7 @@ func (m *machine) release(a heartbeat.Release) {
 		w.at(0, func() { m.complete(heartbeat.Done{Op: old, Err: errors.New("cancelled")}) })
 	}
 	m.current[a.Group] = a.Op
-	fails := w.chance(w.opt.stopFails)
+	fails := w.chance(w.opt.stopFails) || w.script.fail("stop "+a.Group)
 	w.at(w.upTo(w.opt.scriptTime), func() {
 		if m.current[a.Group] != a.Op || !m.powered {
 			return

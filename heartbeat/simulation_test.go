@@ -28,6 +28,7 @@ func randomOptions(w *world) options {
 		faults:     1 + w.rng.IntN(8),
 		fencing:    w.rng.IntN(5) == 0,
 	}
+	o.jitter = time.Millisecond
 	o.deadtime = o.keepalive * time.Duration(3+w.rng.IntN(8))
 	o.initdead = o.deadtime * 2
 	return o
@@ -91,6 +92,9 @@ func simulate(seed uint64) *world {
 	}
 	w.run(hostile + 8*w.opt.deadtime)
 	w.calm()
+	for _, m := range w.nodes {
+		m.remember()
+	}
 	return w
 }
 

@@ -92,7 +92,7 @@ func (n *Node) hello() string {
 	}
 	fmt.Fprintf(&b, " v=%x k=%x", n.version, n.peer.seen)
 	if n.peer.lastHeard != never {
-		fmt.Fprintf(&b, " h=%x", (n.now.Mono-n.peer.lastHeard).Milliseconds())
+		fmt.Fprintf(&b, " h=%x", (n.now.Mono - n.peer.lastHeard).Milliseconds())
 	}
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
