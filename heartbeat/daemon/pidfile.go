@@ -36,9 +36,10 @@ func claimRunDir(p Paths) (*claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim run directory: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	whole := wholeFile()
+	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &whole); err != nil {
 		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 			pid, _ := ReadPidFile(p.PidFile())
 			return nil, &RunningError{PID: pid}
 		}
@@ -128,3 +129,28 @@ func runsHeartbeat(pid int) bool {
 	name, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	return err == nil && filepath.Base(strings.TrimSuffix(name, " (deleted)")) == "heartbeat"
 }
+
+// Running tells whether a daemon works in these directories, and its process id. What it cannot learn from the lock, being
+// another user, the pid file has to tell.
+func Running(p Paths) (pid int, state PidState) {
+	pid, state = CheckPidFile(p.PidFile())
+	lock, err := os.Open(p.Lock())
+	if err != nil {
+		return pid, state
+	}
+	defer lock.Close()
+	probe := wholeFile()
+	if unix.FcntlFlock(lock.Fd(), unix.F_OFD_GETLK, &probe) != nil {
+		return pid, state
+	}
+	switch {
+	case probe.Type != unix.F_UNLCK:
+		return pid, PidRunning
+	case state == PidRunning && runsThis(pid):
+		return pid, PidStale // a daemon of ours would have the lock: the number was given to another of our commands
+	}
+	return pid, state
+}
+
+// wholeFile is the lock of the daemon. It belongs to the open file, and can be asked for without being taken.
+func wholeFile() unix.Flock_t { return unix.Flock_t{Type: unix.F_WRLCK} }

@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hapair/heartbeat"
+	"hapair/heartbeat/wire"
+)
+
+func TestRingDropsTheOldest(t *testing.T) {
+	r := newRing[int](3)
+	for i := range 5 {
+		if dropped := r.put(i); dropped != (i >= 3) {
+			t.Errorf("put(%d) dropped: %v", i, dropped)
+		}
+	}
+	for want := 2; want < 5; want++ {
+		if got, ok := r.take(); !ok || got != want {
+			t.Errorf("take = %d, %v; want %d", got, ok, want)
+		}
+	}
+	if _, ok := r.take(); ok || !r.empty() || r.lost() != 2 {
+		t.Errorf("an empty ring gave something, or lost %d instead of 2", r.lost())
+	}
+}
+
+func TestInboxIsFairAndBounded(t *testing.T) {
+	b := newInbox()
+	flood, _ := b.attach()
+	quiet, detach := b.attach()
+	for i := range 10 * inboxSize {
+		flood(heartbeat.Received{Link: "flood", From: fmt.Sprint(i)})
+	}
+	quiet(heartbeat.Received{Link: "quiet"})
+	var order []string
+	b.drain(func(m heartbeat.Received) { order = append(order, m.Link) })
+	if len(order) != inboxSize+1 || order[1] != "quiet" {
+		t.Errorf("%d messages, beginning %v: want one of each link in turn, and no more than %d of the flood", len(order), order[:2], inboxSize)
+	}
+	detach()
+	quiet(heartbeat.Received{Link: "quiet"})
+	if n := b.drain(func(heartbeat.Received) {}); n != 0 {
+		t.Errorf("a detached link delivered %d messages", n)
+	}
+}
+
+func TestSeriesRunsOneAtATimeInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSeries(t.Context(), 3)
+		var ran []int
+		var busy atomic.Int32
+		for i := range 5 {
+			added := s.add(func(context.Context) {
+				if busy.Add(1) > 1 {
+					t.Error("two at once")
+				}
+				time.Sleep(time.Second)
+				ran = append(ran, i)
+				busy.Add(-1)
+			})
+			if i == 0 {
+				synctest.Wait() // the first is running, and waits no more
+			}
+			if added != (i < 4) {
+				t.Errorf("job %d added: %v", i, added)
+			}
+		}
+		s.wait()
+		if got := fmt.Sprint(ran); got != "[0 1 2 3]" {
+			t.Errorf("ran %s", got)
+		}
+	})
+}
+
+func TestBadFramesAreOneLineAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		var say atomic.Bool
+		say.Store(true)
+		b := newBadFrames("bcast eth0", &say, func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) })
+		b.add(fmt.Errorf("%w: junk", wire.ErrMalformed), "10.0.0.9")
+		for range 1000 {
+			b.add(wire.ErrDigest, "10.0.0.66")
+		}
+		b.add(wire.ErrKey, "10.0.0.66")
+		b.add(wire.ErrTooLong, "10.0.0.66")
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "bcast eth0: 1 invalid frame(s) dropped, last from 10.0.0.9 (1 malformed): something else") {
+			t.Errorf("at once: %q", lines)
+		}
+		time.Sleep(2 * badEvery)
+		if len(lines) != 2 || !strings.Contains(lines[1], "1002 invalid frame(s) dropped, last from 10.0.0.66 (1 too long, 1 unknown key index, 1000 wrong signature)") ||
+			!strings.Contains(lines[1], "compare authkeys") {
+			t.Errorf("after a minute: %q", lines)
+		}
+		say.Store(false)
+		b.add(wire.ErrDigest, "")
+		time.Sleep(2 * badEvery)
+		if len(lines) != 2 || b.totals()["wrong signature"] != 1001 {
+			t.Errorf("log_badpack off: %q, %v", lines, b.totals())
+		}
+		b.stop()
+	})
+}
+
+func TestFIFOMessages(t *testing.T) {
+	message := func(fields ...string) wire.Message {
+		var m wire.Message
+		for i := 0; i < len(fields); i += 2 {
+			m.Add(fields[i], fields[i+1])
+		}
+		return m
+	}
+	tests := []struct {
+		m    wire.Message
+		want string
+	}{
+		{message("t", "ask_resources", "rsc_hold", "foreign", "info", "me"), `{0 1 foreign  a local program (FIFO)}`},
+		{message("t", "hb_takeover", "rsc_hold", "local"), `{0 2 local  a local program (FIFO)}`},
+		{message("t", "ask_resources", "info", "other"), "only \"me\""},
+		{message("t", "backup-done", "info", "x"), "backup-done"},
+		{message("t", "status", "st", "dead"), "daemon's own"},
+		{message("t", "NS_rexmit"), "daemon's own"},
+		{message("t", "addnode", "node", "gamma"), "ha.cf"},
+		{message("info", "x"), "without a type"},
+	}
+	for _, tt := range tests {
+		ev, refused := fromFIFO(tt.m)
+		got := refused
+		switch ev := ev.(type) {
+		case heartbeat.Request:
+			got = fmt.Sprint(ev)
+		case heartbeat.Submit:
+			got = ev.Msg.Kind()
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%v: %q, want %q", tt.m.Fields(), got, tt.want)
+		}
+	}
+}
+
+func TestFIFOReadsWhatScriptsWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	sink := &memorySink{}
+	log := newLog(0, sink)
+	defer log.Close()
+	got := make(chan wire.Message, 10)
+	p, err := openFIFO(path, log, func(m wire.Message) { got <- m })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	for range 2 { // the first writer's end is not the end
+		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.WriteString("garbage\n>>>\nt=ask_resources\nrsc_hold=all\ninfo=me\n<<<\n")
+		w.Close()
+		if m := <-got; m.Kind() != "ask_resources" || m.Get("rsc_hold") != "all" {
+			t.Errorf("got %v", m.Fields())
+		}
+	}
+	plain := filepath.Join(t.TempDir(), "plain")
+	os.WriteFile(plain, nil, 0o600)
+	if _, err := openFIFO(plain, log, nil); err == nil || !strings.Contains(err.Error(), "something else") {
+		t.Errorf("a plain file in its place: %v", err)
+	}
+}
+
+// slowFencer is a device that takes its time and then fails.
+type slowFencer struct{}
+
+func (slowFencer) Fence(ctx context.Context, node string) error {
+	select {
+	case <-time.After(time.Minute):
+		return errors.New("no answer")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestAPersonsWordEndsAnAttemptToFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInbox()
+		f := newFencing(t.Context(), slowFencer{}, in)
+		f.do(heartbeat.Fence{Op: 1, Node: "beta"})
+		synctest.Wait()
+		f.confirm("gamma")
+		synctest.Wait()
+		f.confirm("beta")
+		f.tasks.Wait()
+		f.confirm("beta")
+		f.do(heartbeat.Fence{Op: 2, Node: "beta"}) // said while none was under way
+		f.tasks.Wait()
+		f.do(heartbeat.Fence{Op: 3, Node: "beta"}) // a word counts once
+		f.tasks.Wait()
+		got := fmt.Sprint(in.takePosted())
+		if got != "[{1 <nil> false false} {2 <nil> false false} {3 no answer false false}]" {
+			t.Errorf("posted %s", got)
+		}
+	})
+}
+
+func TestSupervisorHears(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn := listenUnixgram(t, path)
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "3000000")
+	s := newSupervisor()
+	defer s.conn.Close()
+	s.tell("READY=1", "STATUS=up")
+	s.alive(10 * time.Second)
+	s.alive(10*time.Second + 500*time.Millisecond)
+	s.alive(11 * time.Second)
+	s.reloading()
+	for _, want := range []string{"READY=1\nSTATUS=up", "WATCHDOG=1", "WATCHDOG=1", "RELOADING=1\nMONOTONIC_USEC="} {
+		if got := receiveUnixgram(t, conn); !strings.HasPrefix(got, want) {
+			t.Errorf("the manager got %q, want %q", got, want)
+		}
+	}
+	(&supervisor{}).tell("READY=1") // nobody listens
+}
