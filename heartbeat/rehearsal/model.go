@@ -4,10 +4,9 @@ import "slices"
 
 // model predicts who holds each service, from what is done to the nodes.
 type model struct {
-	pair   *pair
-	owner  []int // of each service: a node, or nobody
-	up     [2]bool
-	frozen [2]bool
+	pair  *pair
+	owner []int // of each service: a node, or nobody
+	up    [2]bool
 }
 
 const nobody = -1

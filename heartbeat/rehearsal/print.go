@@ -11,7 +11,6 @@ import (
 type printer struct {
 	out     io.Writer
 	verbose bool
-	single  bool
 }
 
 // started says what is about to be played.

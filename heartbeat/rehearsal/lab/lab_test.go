@@ -133,7 +133,7 @@ func machines(_ json.RawMessage, out io.Writer) error {
 	r, err = p.Wait(ctx)
 	report.Encode(fmt.Sprint("cut: ", r.Exit, err, one.Alive()))
 	report.Encode(refused())
-	if one, err = boot(1); err != nil {
+	if _, err = boot(1); err != nil {
 		return err
 	}
 	report.Encode(refused())

@@ -84,7 +84,7 @@ func Moves(answers []Answer, from, to time.Duration) []Move {
 		}
 		following := inside[i:min(i+3, len(inside))]
 		if !slices.ContainsFunc(following, func(b Answer) bool { return b.Node != a.Node }) {
-			moves = append(moves, Move{At: a.At, Node: a.Node})
+			moves = append(moves, Move(a))
 		}
 	}
 	return moves

@@ -1,0 +1,83 @@
+# hapair: Heartbeat for Linux pairs.
+#
+#   make build              bin/heartbeat, one static binary
+#   make test               everything there is, at a repetition that takes minutes (see .ci/test)
+#   make demo               a firewall pair on this machine loses the power of its active node
+#   make install DESTDIR=   where a node needs it; a configuration that exists is left alone
+#   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes
+#   make full               the long version of test: soak, simulation, interop five times
+#   make bench, make fuzz, make clean
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: build test demo bench fuzz install full interop clean tools
+
+GO ?= go
+VERSION ?= 1.0.0
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+LDFLAGS := -s -w -X hapair/heartbeat/daemon.Version=$(VERSION)$(if $(COMMIT),+$(COMMIT))
+FUZZTIME ?= 20s
+REPEAT ?= 20
+PAIR := testdata/cluster/two-links
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/heartbeat ./cmd/heartbeat
+
+# What the tests need besides Go; as root it is installed, else it is named.
+tools:
+	@.ci/tools
+
+test: tools
+	@GO='$(GO)' .ci/test
+
+demo: build
+	@bin/heartbeat rehearse
+
+# The figures that the README claims, on this machine: a median of $(REPEAT) of each.
+bench: build
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	bin/heartbeat rehearse --repeat $(REPEAT) --scenario power-cut,graceful-stop,standby-all $(PAIR) | sed -n '/^scenario /,$$p'
+
+fuzz:
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+interop: build tools
+	bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR)
+
+full: test interop
+	SIM_SEEDS=100000 $(GO) test -timeout 2h -run TestSimulation -v ./heartbeat | tail -n 5
+	for round in 2 3 4 5; do bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR); done
+	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
+
+# The classic layout (protocol section 0.1), so that operators' scripts find what they call.
+LIBEXEC := $(DESTDIR)/usr/libexec/heartbeat
+SHARE := $(DESTDIR)/usr/share/heartbeat
+ETC := $(DESTDIR)/etc/ha.d
+TOOLS := hb_standby hb_takeover hb_addnode hb_delnode hb_setweight hb_setsite ha_propagate ResourceManager req_resource mach_down
+
+install: build
+	install -d $(LIBEXEC) $(SHARE)/example $(DESTDIR)/usr/bin $(DESTDIR)/usr/sbin $(DESTDIR)/usr/lib/systemd/system \
+		$(ETC)/rc.d $(ETC)/resource.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
+	install -m 0755 bin/heartbeat $(LIBEXEC)/heartbeat
+	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/sbin/heartbeat
+	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/bin/cl_status
+	for tool in $(TOOLS); do ln -sfn ../../libexec/heartbeat/heartbeat $(SHARE)/$$tool; done
+	[ -e $(ETC)/harc ] || ln -s ../../usr/libexec/heartbeat/heartbeat $(ETC)/harc
+	cp -r ha.d/ha.cf ha.d/haresources ha.d/authkeys ha.d/resource.d ha.d/firewall ha.d/README $(SHARE)/example/
+	chmod 0600 $(SHARE)/example/authkeys
+	for script in ha.d/resource.d/*; do \
+		[ -e $(ETC)/resource.d/$${script##*/} ] || install -m 0755 $$script $(ETC)/resource.d/; \
+	done
+	[ -e $(ETC)/README ] || install -m 0644 ha.d/README $(ETC)/README
+	install -m 0644 ha.d/heartbeat.service $(DESTDIR)/usr/lib/systemd/system/heartbeat.service
+	@echo "installed; an example to start from is in /usr/share/heartbeat/example"
+
+clean:
+	rm -rf bin dist
+	$(GO) clean -testcache
