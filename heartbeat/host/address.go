@@ -1,0 +1,151 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Address is one IP address and where it is, or shall be, on this machine.
+type Address struct {
+	Prefix    netip.Prefix // the address itself, with its prefix length
+	Index     int          // of the interface
+	Label     string       // IPv4: "eth0:0"; "" is the interface's name
+	Broadcast netip.Addr   // IPv4; invalid for none
+	Flags     uint32       // unix.IFA_F_…; only when listed
+}
+
+// Secondary says that another address of the same subnet came first on the interface, and takes this one along when it goes.
+func (a Address) Secondary() bool { return a.Prefix.Addr().Is4() && a.Flags&unix.IFA_F_SECONDARY != 0 }
+
+// DADFailed says that the kernel found another machine with this IPv6 address and does not use it.
+func (a Address) DADFailed() bool { return a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_DADFAILED != 0 }
+
+// AddAddresses adds addresses, IPv6 ones without duplicate address detection: they are in use at once. One that is there
+// already is not an error. The result holds one error, or nil, for each address; it is nil when all is well.
+func (n *Netlink) AddAddresses(list []Address) []error {
+	requests := make([]*nl.NetlinkRequest, len(list))
+	for i, a := range list {
+		requests[i] = addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, a)
+	}
+	return n.transact(requests, func(i int, err error) error {
+		if errors.Is(err, unix.EEXIST) {
+			return nil
+		}
+		return fmt.Errorf("add address %v: %w", list[i].Prefix, addressHint(list[i], err))
+	})
+}
+
+// RemoveAddresses removes exactly these: address, prefix length and interface. One that is not there is not an error, nor
+// is an interface that is gone. The result is as that of AddAddresses.
+func (n *Netlink) RemoveAddresses(list []Address) []error {
+	requests := make([]*nl.NetlinkRequest, len(list))
+	for i, a := range list {
+		a.Label, a.Broadcast = "", netip.Addr{}
+		requests[i] = addressRequest(unix.RTM_DELADDR, 0, a)
+	}
+	return n.transact(requests, func(i int, err error) error {
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
+			return nil
+		}
+		return fmt.Errorf("remove address %v: %w", list[i].Prefix, err)
+	})
+}
+
+// ListAddresses lists the addresses of one interface, or with index 0 those of all.
+func (n *Netlink) ListAddresses(index int) ([]Address, error) {
+	request := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+	m := nl.NewIfAddrmsg(unix.AF_UNSPEC)
+	m.Index = uint32(index)
+	request.AddData(m)
+	var list []Address
+	err := n.dump(request, func(body []byte) {
+		if a, ok := parseAddress(body); ok && (index == 0 || a.Index == index) {
+			list = append(list, a)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	return list, nil
+}
+
+// addressRequest encodes a message about one address.
+func addressRequest(kind, flags int, a Address) *nl.NetlinkRequest {
+	ip := a.Prefix.Addr()
+	family := unix.AF_INET
+	if ip.Is6() {
+		family = unix.AF_INET6
+	}
+	request := nl.NewNetlinkRequest(kind, flags)
+	m := nl.NewIfAddrmsg(family)
+	m.Prefixlen = uint8(a.Prefix.Bits())
+	m.Index = uint32(a.Index)
+	if ip.IsLinkLocalUnicast() && ip.Is6() {
+		m.Scope = unix.RT_SCOPE_LINK
+	}
+	request.AddData(m)
+	request.AddData(nl.NewRtAttr(unix.IFA_LOCAL, ip.AsSlice()))
+	request.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, ip.AsSlice()))
+	if a.Broadcast.IsValid() {
+		request.AddData(nl.NewRtAttr(unix.IFA_BROADCAST, a.Broadcast.AsSlice()))
+	}
+	if a.Label != "" {
+		request.AddData(nl.NewRtAttr(unix.IFA_LABEL, nl.ZeroTerminated(a.Label)))
+	}
+	if ip.Is6() && kind == unix.RTM_NEWADDR {
+		request.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NODAD)))
+	}
+	return request
+}
+
+// addressHint explains the kernel's terser answers.
+func addressHint(a Address, err error) error {
+	switch {
+	case errors.Is(err, unix.EACCES) && a.Prefix.Addr().Is6():
+		return fmt.Errorf("%w: IPv6 is switched off on the interface (sysctl net.ipv6.conf.*.disable_ipv6)", err)
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("%w: the interface is gone", err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: this needs the capability CAP_NET_ADMIN", err)
+	}
+	return err
+}
+
+// parseAddress decodes a message about one address.
+func parseAddress(body []byte) (Address, bool) {
+	if len(body) < unix.SizeofIfAddrmsg {
+		return Address{}, false
+	}
+	m := nl.DeserializeIfAddrmsg(body)
+	attrs, err := nl.ParseRouteAttr(body[unix.SizeofIfAddrmsg:])
+	if err != nil {
+		return Address{}, false
+	}
+	a := Address{Index: int(m.Index), Flags: uint32(m.Flags)}
+	var local, remote netip.Addr
+	for _, attr := range attrs {
+		switch attr.Attr.Type {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(attr.Value)
+		case unix.IFA_ADDRESS:
+			remote, _ = netip.AddrFromSlice(attr.Value)
+		case unix.IFA_BROADCAST:
+			a.Broadcast, _ = netip.AddrFromSlice(attr.Value)
+		case unix.IFA_LABEL:
+			a.Label = nl.BytesToString(attr.Value)
+		case unix.IFA_FLAGS:
+			if len(attr.Value) == 4 {
+				a.Flags = nl.NativeEndian().Uint32(attr.Value)
+			}
+		}
+	}
+	if !local.IsValid() {
+		local = remote // IPv6 has IFA_LOCAL on point-to-point links only
+	}
+	a.Prefix = netip.PrefixFrom(local, int(m.Prefixlen))
+	return a, a.Prefix.IsValid()
+}

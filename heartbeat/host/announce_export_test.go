@@ -1,0 +1,8 @@
+package host
+
+// The encoders, for tests that compare every byte.
+var (
+	ARPFrame      = arpFrame
+	LinkSockaddr  = linkSockaddr
+	Advertisement = advertisement
+)
