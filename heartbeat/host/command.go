@@ -132,13 +132,14 @@ func exposeToOOM(pid int) {
 
 // Program is a script or other program that runs to its end.
 type Program struct {
-	Path  string
-	Args  []string // without the name of the program
-	Env   []string // all of its environment
-	Dir   string   // "" is /
-	Stdin []byte
-	Line  func(string)  // called for each line of output, from one goroutine; nil drops them
-	Grace time.Duration // from TERM to KILL; 0 is DefaultGrace
+	Path   string
+	Args   []string // without the name of the program
+	Env    []string // all of its environment
+	Dir    string   // "" is /
+	Stdin  []byte
+	Line   func(string)  // called for each line of output, from one goroutine; nil drops them
+	Errors func(string)  // as Line, for standard error alone and from another goroutine; nil has Line take both
+	Grace  time.Duration // from TERM to KILL; 0 is DefaultGrace
 }
 
 // Run starts the program and waits until it ended; processes that it left behind are not waited for. When ctx ends first,
@@ -149,7 +150,7 @@ func (p Program) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	out, err := newOutput(p.Line)
+	out, err := newOutputs(p.Line, p.Errors)
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (p Program) Run(ctx context.Context) error {
 	if cmd.Env == nil {
 		cmd.Env = []string{}
 	}
-	cmd.Stdout, cmd.Stderr = out.write, out.write
+	cmd.Stdout, cmd.Stderr = out.stdout.write, out.stderr.write
 	if err := p.input(cmd); err != nil {
 		out.abandon()
 		return err
@@ -210,7 +211,7 @@ func startHint(path string, err error) error {
 }
 
 // wait is Run from the moment on that the program runs.
-func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out *output) error {
+func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -262,3 +262,16 @@ func TestProgramFlood(t *testing.T) {
 		t.Errorf("%d lines", n)
 	}
 }
+
+func TestProgramErrorsApart(t *testing.T) {
+	var out, errs lines
+	err := host.Program{Path: "/bin/sh", Args: []string{"-c", "echo answer; echo complaint >&2; exit 3"}, Line: out.add, Errors: errs.add}.Run(t.Context())
+	var exit *host.ExitError
+	if !errors.As(err, &exit) || exit.Code != 3 || exit.Last != "complaint" || out.text() != "answer" || errs.text() != "complaint" {
+		t.Errorf("out %q, errors %q, %v", out.text(), errs.text(), err)
+	}
+	err = host.Program{Path: "/bin/sh", Args: []string{"-c", "echo answer; exit 1"}, Line: out.add, Errors: errs.add}.Run(t.Context())
+	if !errors.As(err, &exit) || exit.Last != "answer" {
+		t.Errorf("without a complaint: %v", err)
+	}
+}
