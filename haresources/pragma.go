@@ -22,7 +22,7 @@ type PragmaKey struct {
 	Explain string                   // for `heartbeat check`
 }
 
-// The pragma keys that this package and the agents read.
+// The pragma keys of haresources lines.
 const (
 	PragmaStart     = "start-timeout"
 	PragmaStop      = "stop-timeout"
@@ -30,6 +30,7 @@ const (
 	PragmaRetries   = "stop-retries"
 	PragmaRetryWait = "stop-retry-delay"
 	PragmaRefresh   = "announce-refresh"
+	PragmaPrefer    = "prefer"
 )
 
 // PragmaKeys are all keys known in haresources.
@@ -40,6 +41,7 @@ func PragmaKeys() []PragmaKey {
 		{PragmaStatus, true, checkDuration, "how long a status query may take before it counts as failed"},
 		{PragmaRetries, false, checkCount, "how often a failed stop is tried again (default 10; 0 = for ever)"},
 		{PragmaRetryWait, false, checkDuration, "the pause before a failed stop is tried again (default 1s)"},
+		{PragmaPrefer, false, checkPrefer, "whether the group would rather be down than run twice (safety) or run twice than be down (availability)"},
 		{PragmaRefresh, true, checkRefresh, "how often a held address is announced again (default 60s; off)"},
 	}
 }
@@ -70,6 +72,13 @@ func checkRefresh(s string) error {
 		return nil
 	}
 	return checkDuration(s)
+}
+
+func checkPrefer(s string) error {
+	if s != "safety" && s != "availability" {
+		return fmt.Errorf("neither safety nor availability: %s", quote(s))
+	}
+	return nil
 }
 
 func checkCount(s string) error {

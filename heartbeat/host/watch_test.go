@@ -57,11 +57,15 @@ func TestWatchAddresses(t *testing.T) {
 	if err := netlink.LinkSetDown(link); err != nil {
 		t.Fatal(err)
 	}
-	readChanges(t, w, func(c host.AddressChange) bool { return c.Kind == host.DeviceChanged && c.Device.Name == "near" && !c.Device.Ready() })
+	readChanges(t, w, func(c host.AddressChange) bool {
+		return c.Kind == host.DeviceChanged && c.Device.Name == "near" && !c.Device.Ready()
+	})
 	if err := netlink.LinkSetUp(link); err != nil {
 		t.Fatal(err)
 	}
-	readChanges(t, w, func(c host.AddressChange) bool { return c.Kind == host.DeviceChanged && c.Device.Index == d.Index && c.Device.Ready() })
+	readChanges(t, w, func(c host.AddressChange) bool {
+		return c.Kind == host.DeviceChanged && c.Device.Index == d.Index && c.Device.Ready()
+	})
 	if err := netlink.LinkDel(link); err != nil {
 		t.Fatal(err)
 	}
