@@ -1,6 +1,8 @@
 package heartbeat
 
 import (
+	"time"
+
 	"hapair/heartbeat/wire"
 )
 
@@ -34,6 +36,13 @@ type Release struct {
 type Examine struct {
 	Op    OpID
 	Group string
+}
+
+// Renew gives a group's addresses the right to answer until an absolute instant of the boot clock, and no longer, whatever becomes of
+// this daemon. It comes after the heartbeat that it follows from. An instant in the past ends the right at once.
+type Renew struct {
+	Group string
+	Until time.Duration // CLOCK_BOOTTIME
 }
 
 // Announce tells the network again where a group's addresses are: after every end of a double holding.
@@ -97,6 +106,7 @@ func (Send) action()     {}
 func (Acquire) action()  {}
 func (Release) action()  {}
 func (Examine) action()  {}
+func (Renew) action()    {}
 func (Announce) action() {}
 func (Fence) action()    {}
 func (Reply) action()    {}

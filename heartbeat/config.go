@@ -72,8 +72,11 @@ type Config struct {
 	HopFudge       int           // ttl field = HopFudge + nodes + ping nodes
 	MaxRexmitDelay time.Duration // between two requests for one lost message
 	IPFail         bool          // compare ping nodes with the peer and hand over to the better connected
-	Managed        bool          // false: -M, membership only, no resources
-	RetryFailed    time.Duration // a node on which a group failed is tried again after this
+	// Lease is how long the right to answer for a group outlasts the heartbeat it was renewed with: the kernel ends it by itself. It must
+	// be below Deadtime by what the mechanism and the network may be late; 0 means that no lease is to be had.
+	Lease       time.Duration
+	Managed     bool          // false: -M, membership only, no resources
+	RetryFailed time.Duration // a node on which a group failed is tried again after this
 }
 
 // Boot is what survives a restart of the daemon, and its random seed.

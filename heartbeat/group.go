@@ -95,6 +95,9 @@ type group struct {
 	peerEpoch        uint64
 	announceWhenFree bool // a double holding of it was found: announce when the other has let go
 
+	leased time.Duration // until when the kernel lets this node answer, on the boot clock; 0 for not at all
+	lapsed bool          // its lease ran out while this node stood still: it is not renewed before the peer says that it took nothing
+
 	claim  bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
 	handed bool // with a Linux-HA peer: its failure has been answered by a hand-over
 }
@@ -140,6 +143,7 @@ func (n *Node) acquire(g *group, reason string) {
 	g.wish = wishNone
 	n.set(g, holdAcquiring, reason)
 	n.transition(Info, reason, "Acquiring resource group %s", g.Name)
+	n.answerAgain(g)
 	n.do(Acquire{Op: g.op, Group: g.Name, Epoch: g.epoch, Reason: reason})
 	n.persist()
 }
@@ -236,6 +240,7 @@ func (n *Node) released(g *group, ev Done) {
 		return
 	}
 	reason := g.reason
+	n.expireLease(g)
 	n.set(g, holdIdle, reason)
 	n.transition(Info, reason, "Resource group %s released (in %v)", g.Name, took)
 	n.do(Hook{Event: "became-standby", Group: g.Name, Reason: reason})

@@ -43,17 +43,18 @@ func (k kind) String() string { return [...]string{"", "hapair", "linux-ha"}[k] 
 
 // peer is the other node as known from its messages.
 type peer struct {
-	name      string
-	kind      kind
-	life      life
-	member    string
-	uuid      [16]byte
-	lastHeard time.Duration
-	lastGap   time.Duration // when its last status came, for the late warning
-	warned    bool
-	grace     time.Duration // how long this node itself was asleep since it last heard the peer
-	deadtime  time.Duration // as announced by the peer
-	since     time.Duration // when it became active: failback waits from here
+	name       string
+	kind       kind
+	life       life
+	member     string
+	uuid       [16]byte
+	lastHeard  time.Duration
+	lastGap    time.Duration // when its last status came, for the late warning
+	lastStatus time.Duration // when the last believed hello came
+	warned     bool
+	grace      time.Duration // how long this node itself was asleep since it last heard the peer
+	deadtime   time.Duration // as announced by the peer
+	since      time.Duration // when it became active: failback waits from here
 
 	hello   hello // its last hello
 	proven  bool  // it has echoed this run's challenge
@@ -166,13 +167,15 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 	}
 	silent := max(n.now.Mono-n.tx.status.Mono, n.now.Boot-n.tx.status.Boot)
 	if silent < n.cfg.Deadtime || n.member != memberActive {
+		n.noticeLapse(silent)
 		if overslept >= n.cfg.Keepalive {
 			n.reportLimited("stall", Warn, "This node stood still for %v: its own heartbeats were late and the peer gets as much patience", overslept.Round(time.Millisecond))
 		}
 		return
 	}
 	if p.life == lifeDead || p.life == lifeLeft || p.name == "" {
-		n.report(Warn, "This node stood still for %v; %s was already gone, so nothing changes", overslept.Round(time.Millisecond), p.name)
+		n.report(Warn, "This node stood still for %v; %s was already gone before", overslept.Round(time.Millisecond), p.name)
+		n.noticeLapse(silent)
 		return
 	}
 	reason := "stood still for " + overslept.Round(time.Millisecond).String() + ", longer than deadtime " + n.cfg.Deadtime.String() +
@@ -180,6 +183,7 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 	n.transition(Crit, reason, "This node lets go of everything")
 	for _, g := range n.groups {
 		if g.hold == holdAcquiring || g.hold == holdHeld {
+			n.expireLease(g)
 			n.release(g, reason)
 			n.mute, n.muteUntil = true, n.now.Mono+n.cfg.Deadtime
 		}

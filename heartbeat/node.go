@@ -22,11 +22,14 @@ type Node struct {
 	out    []Action
 	nextOp OpID
 
-	started   Instant
-	member    string // own status on the wire: init, up, active
-	mute      bool   // overslept the deadtime while holding something: nothing is sent until it is released
-	muteUntil time.Duration
-	stop      stopping
+	started     Instant
+	member      string // own status on the wire: init, up, active
+	mute        bool   // overslept the deadtime while holding something: nothing is sent until it is released
+	muteUntil   time.Duration
+	leaseBefore time.Duration // length before a reload, while the peer has not acknowledged version leaseAfter; 0 otherwise
+	doubtUntil  time.Duration // after a sleep: until then a peer that was gone may say that it came meanwhile
+	leaseAfter  uint64
+	stop        stopping
 
 	tx     transmitter
 	rx     receiver
@@ -127,6 +130,9 @@ func (c Config) check() error {
 		}
 		hashes[groupHash(g.Name)] = g.Name
 	}
+	if c.Lease < 0 || c.Lease >= c.Deadtime {
+		return fmt.Errorf("lease %v is not below deadtime %v", c.Lease, c.Deadtime)
+	}
 	return nil
 }
 
@@ -226,6 +232,7 @@ func (n *Node) nextWake() Instant {
 	for _, g := range n.groups {
 		g.deadlines(n, sooner)
 	}
+	sooner(n.doubtUntil)
 	if n.stop.said > 0 {
 		sooner(n.stop.next)
 	}

@@ -43,6 +43,7 @@ type options struct {
 	startFails, stopFails         float64
 	faults                        int
 	fencing                       bool
+	lease                         bool // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
 // machine is one computer: it outlives its daemon, and its resources do too.
@@ -57,7 +58,8 @@ type machine struct {
 	inbox      []heartbeat.Received // frames that wait while the machine is paused
 	pending    []heartbeat.Event    // completions that wait while it is paused
 	tickID     uint64
-	runs       map[string]bool // what really runs
+	runs       map[string]bool          // what really runs
+	until      map[string]time.Duration // leases, as the kernel holds them
 	current    map[string]heartbeat.OpID
 	heard      time.Duration // when news of the other was last handed to the node
 	newest     uint64        // generation and number of that news
@@ -117,8 +119,11 @@ func newWorld(seed uint64, opt options) *world {
 	for _, l := range w.links {
 		w.cfg.Links = append(w.cfg.Links, heartbeat.LinkConfig{ID: l.id, Name: strings.Fields(l.id)[1], Kind: "bcast"})
 	}
+	if opt.lease {
+		w.cfg.Lease = opt.deadtime * 95 / 100
+	}
 	for i, name := range w.cfg.Nodes {
-		m := &machine{w: w, index: i, name: name, powered: true, runs: map[string]bool{}, current: map[string]heartbeat.OpID{}}
+		m := &machine{w: w, index: i, name: name, powered: true, runs: map[string]bool{}, until: map[string]time.Duration{}, current: map[string]heartbeat.OpID{}}
 		m.boot = heartbeat.Boot{Generation: 100, Epochs: map[string]uint64{}}
 		m.boot.UUID[0] = byte(i + 1)
 		w.nodes[i] = m
@@ -276,6 +281,8 @@ func (m *machine) step(ev heartbeat.Event) {
 			m.newest, m.heard = place, w.now // a copy of what is known proves nothing
 		}
 	}
+	w.checkAnswers()
+	defer w.checkAnswers()
 	for _, a := range m.node.Step(w.instant(), ev) {
 		m.perform(a)
 		if m.node == nil {
@@ -307,6 +314,8 @@ func (m *machine) perform(a heartbeat.Action) {
 	case heartbeat.Release:
 		w.logf("%s releases %s: %s", m.name, a.Group, a.Reason)
 		m.release(a)
+	case heartbeat.Renew:
+		m.until[a.Group] = a.Until
 	case heartbeat.Examine:
 		running := m.runs[a.Group]
 		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
@@ -434,6 +443,23 @@ func (m *machine) request(kind heartbeat.RequestKind, which string) {
 	m.requestID++
 	m.w.logf("request %d %s on %s", kind, which, m.name)
 	m.step(heartbeat.Request{ID: m.requestID, Kind: kind, Which: which, By: "test"})
+}
+
+// answers tells whether clients get answers for a group from this machine.
+func (m *machine) answers(group string) bool {
+	return m.powered && m.runs[group] && m.until[group] > m.w.now
+}
+
+// checkAnswers is the invariant of the lease: never two nodes answering for one group.
+func (w *world) checkAnswers() {
+	if !w.opt.lease {
+		return
+	}
+	for _, g := range w.cfg.Groups {
+		if w.nodes[0].answers(g.Name) && w.nodes[1].answers(g.Name) {
+			w.violate("both nodes answer for %s", g.Name)
+		}
+	}
 }
 
 // owners lists who really runs a group.

@@ -14,8 +14,8 @@ import (
 //	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
-// the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h how many
-// milliseconds ago the sender heard the peer; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
+// the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
+// milliseconds the sender has not heard the peer; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
 //
@@ -91,9 +91,7 @@ func (n *Node) hello() string {
 		b.WriteString(" e=-")
 	}
 	fmt.Fprintf(&b, " v=%x k=%x", n.version, n.peer.seen)
-	if n.peer.lastHeard != never {
-		fmt.Fprintf(&b, " h=%x", (n.now.Mono - n.peer.lastHeard).Milliseconds())
-	}
+	fmt.Fprintf(&b, " h=%x", n.deafFor().Milliseconds())
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
 	}
@@ -108,6 +106,15 @@ func (n *Node) hello() string {
 		b.WriteByte(flagGone)
 	}
 	return b.String()
+}
+
+// deafFor is how long this node has not heard the peer, counted so that it takes over when this reaches the dead time: before the first
+// contact, initdead stands in for the dead time.
+func (n *Node) deafFor() time.Duration {
+	if n.peer.lastHeard == never {
+		return max(0, n.now.Mono-n.initdeadAt()+n.cfg.Deadtime)
+	}
+	return max(0, n.now.Mono-n.peer.lastHeard)
 }
 
 // statement renders what this node holds and wishes, group by group.
@@ -139,6 +146,8 @@ func (n *Node) greet(h hello, m wire.Message) {
 		n.announce = true // it wants to see its challenge echoed
 	}
 	p.hello = h
+	p.lastStatus = n.now.Mono
+	n.shortenLeases()
 	if h.echo != n.nonce {
 		p.proven = false
 		return
@@ -187,14 +196,14 @@ func (n *Node) readStatement(text string) {
 // publish sends a status when one is due or something changed that the peer should hear now.
 func (n *Node) publish() {
 	if n.mute || n.stop.halted {
-		n.statusDue = n.now.Mono + n.cfg.Keepalive
+		n.statusDue = n.now.Mono + n.heartbeatInterval()
 		return
 	}
 	if !n.announce && n.now.Mono < n.statusDue {
 		return
 	}
 	n.announce = false
-	n.statusDue = n.now.Mono + n.cfg.Keepalive
+	n.statusDue = n.now.Mono + n.heartbeatInterval()
 	n.tx.status = n.now
 	m := wire.New(typeStatus)
 	m.Add("st", n.member)
@@ -205,6 +214,7 @@ func (n *Node) publish() {
 		m.Add(fieldGroups, n.statement())
 	}
 	n.send(m)
+	n.renewAll()
 	for _, p := range n.pings {
 		echo := wire.New(typePing)
 		echo.Add("st", "ping")

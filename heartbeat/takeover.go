@@ -58,6 +58,7 @@ func (n *Node) alone() {
 		return
 	}
 	for _, g := range n.groups {
+		n.rearmAlone(g)
 		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || !n.certain(g) {
 			continue
 		}
@@ -101,6 +102,7 @@ func (n *Node) together(g *group) {
 		n.contested(g)
 	}
 	n.consider(g)
+	n.rearm(g)
 	if g.op != 0 && !(g.hold == holdAcquiring && g.wish == wishOffer) {
 		return
 	}
@@ -281,6 +283,7 @@ func (n *Node) contested(g *group) {
 		g.announceWhenFree = true
 		return
 	}
+	n.expireLease(g)
 	n.release(g, fmt.Sprintf("%s holds it too and comes first (epoch %d, here %d)", n.peer.name, g.peerEpoch, g.epoch))
 	n.split = Instant{}
 }
@@ -551,6 +554,9 @@ func (n *Node) reconfigure(cfg Config) {
 		n.report(LevelError, "New configuration refused, the old one stays: the node names changed (%s, %s to %s, %s); that needs a restart",
 			n.cfg.Node, n.cfg.Peer, cfg.Node, cfg.Peer)
 		return
+	}
+	if n.cfg.Lease > 0 && cfg.Lease > n.cfg.Lease {
+		n.leaseBefore, n.leaseAfter = n.cfg.Lease, n.version+1
 	}
 	n.cfg = cfg
 	n.configureLinks()

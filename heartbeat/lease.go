@@ -1,0 +1,133 @@
+package heartbeat
+
+import "time"
+
+// A lease is the right to answer for a group, held by the kernel until an absolute instant: the time of the last heartbeat plus its length.
+// It is shorter than the dead time, so that a node which no longer sends has stopped answering, with no program alive to see to it,
+// before its peer may take over. docs/safety.md says what it promises and what it cannot.
+
+// renew extends a group's lease as far as the last heartbeat carries it.
+func (n *Node) renew(g *group) {
+	if n.cfg.Lease == 0 || g.lapsed {
+		return
+	}
+	if g.hold != holdIdle && g.leased != 0 && g.leased <= n.now.Boot && n.peer.life == lifeAlive {
+		g.lapsed = true // it ran out, for whatever reason, while the peer lives: ask before answering again
+		n.changed()
+		g.wantedAt = n.version
+		return
+	}
+	until := n.tx.status.Boot + n.leaseLength()
+	if capped, ok := n.unheardUntil(); ok {
+		until = min(until, capped)
+	}
+	g.leased = until
+	n.do(Renew{Group: g.Name, Until: until})
+}
+
+// leaseLength is the length in force: a longer one after a reload only when the peer has acknowledged the longer dead time.
+func (n *Node) leaseLength() time.Duration {
+	if n.leaseBefore > 0 {
+		if n.peer.life == lifeAlive && n.peer.acked < n.leaseAfter {
+			return min(n.leaseBefore, n.cfg.Lease)
+		}
+		n.leaseBefore = 0
+	}
+	return n.cfg.Lease
+}
+
+// heartbeatInterval is keepalive, or less where a lease would not survive the loss of a heartbeat otherwise.
+func (n *Node) heartbeatInterval() time.Duration {
+	if n.cfg.Lease > 0 && n.cfg.Lease < n.cfg.Keepalive*5/2 {
+		return min(n.cfg.Keepalive, n.cfg.Lease/3)
+	}
+	return n.cfg.Keepalive
+}
+
+// renewAll follows every heartbeat.
+func (n *Node) renewAll() {
+	for _, g := range n.groups {
+		if g.hold.owns() {
+			n.renew(g)
+		}
+	}
+}
+
+// expireLease ends a group's lease at once.
+func (n *Node) expireLease(g *group) {
+	if n.cfg.Lease > 0 {
+		g.leased = 0
+		n.do(Renew{Group: g.Name})
+	}
+}
+
+// shortenLeases applies unheardUntil at once, not with the next heartbeat, and also to what is being released.
+func (n *Node) shortenLeases() {
+	capped, ok := n.unheardUntil()
+	if !ok {
+		return
+	}
+	for _, g := range n.groups {
+		if g.leased > capped {
+			g.leased = max(capped, 1)
+			n.do(Renew{Group: g.Name, Until: g.leased})
+		}
+	}
+}
+
+// unheardUntil bounds the lease on a one-way link: the peer is heard, and says that it has not heard this node for longer than loss of
+// a heartbeat explains. It may take over one dead time after it last heard this node, so the lease ends before that.
+func (n *Node) unheardUntil() (time.Duration, bool) {
+	p := &n.peer
+	if p.life != lifeAlive || p.kind != kindOurs || p.hello.heard <= n.cfg.Keepalive*3/2 {
+		return 0, false
+	}
+	if n.now.Mono-p.lastStatus > n.cfg.Lease {
+		return 0, false // it is not heard either: nothing is known of what it hears
+	}
+	heardUs := n.now.Boot - (n.now.Mono - p.lastStatus) - p.hello.heard
+	return heardUs + n.cfg.Lease, true
+}
+
+// noticeLapse ends belief in the own leases after a sleep that was longer than they are, and shorter than the dead time: the peer
+// cannot have taken over yet, but it is asked before this node answers again (decided by its current statement, see together). A peer
+// that was gone before the sleep may have come meanwhile: one round of heartbeats is given to it to say so (see alone).
+func (n *Node) noticeLapse(silent time.Duration) {
+	if n.cfg.Lease == 0 || silent < n.cfg.Lease {
+		return
+	}
+	lapsed := false
+	for _, g := range n.groups {
+		if g.hold.owns() && !g.lapsed {
+			g.lapsed, lapsed = true, true
+		}
+	}
+	if lapsed {
+		n.doubtUntil = n.now.Mono + n.heartbeatInterval()*3/2
+		n.transition(Warn, "stood still for "+silent.Round(time.Millisecond).String()+", longer than the lease "+n.cfg.Lease.String(),
+			"The right to answer has lapsed; asking %s before answering again", n.peer.name)
+		n.resetBeliefs()
+	}
+}
+
+// rearmAlone is rearm for a node whose peer was gone before the sleep and did not speak up after it.
+func (n *Node) rearmAlone(g *group) {
+	if g.lapsed && g.hold.owns() && n.now.Mono >= n.doubtUntil {
+		n.answerAgain(g)
+	}
+}
+
+func (n *Node) answerAgain(g *group) {
+	g.lapsed, g.leased = false, 0
+	n.renew(g)
+}
+
+// rearm lets a lapsed group answer again, when the peer has said in answer to this node's question that it took nothing.
+func (n *Node) rearm(g *group) {
+	p := &n.peer
+	if !g.lapsed || !p.current || p.acked < g.wantedAt || g.peerHold.runs() {
+		return
+	}
+	n.transition(Info, p.name+" took nothing meanwhile", "Resource group %s answers again", g.Name)
+	n.answerAgain(g)
+}
