@@ -27,8 +27,9 @@ type world struct {
 	trace  []string
 	fault  string
 	cfg    heartbeat.Config
-	walked map[string]bool // steps of the state table that were taken
-	script *scenario       // nil outside scenario files
+	walked map[string]bool                    // steps of the state table that were taken
+	script *scenario                          // nil outside scenario files
+	echo   func(m *machine, s heartbeat.Send) // what becomes of a frame to a ping node; nil: it is lost
 }
 
 // options are the hazards of one run; a failing seed prints them.
@@ -46,12 +47,22 @@ type options struct {
 	lease                         bool // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
+// daemon is what runs on a machine: a node of ours, or the model of another program that behaves like one.
+type daemon interface {
+	Step(now heartbeat.Instant, ev heartbeat.Event) []heartbeat.Action
+	Wake() heartbeat.Instant
+	Status() heartbeat.Status
+	Walked(visit func(step string, taken bool))
+}
+
 // machine is one computer: it outlives its daemon, and its resources do too.
 type machine struct {
 	w          *world
 	index      int
 	name       string
-	node       *heartbeat.Node // nil while the daemon does not run
+	build      func(m *machine, cfg heartbeat.Config) (daemon, error) // nil: a node of ours
+	exempt     func(a heartbeat.Acquire) bool                         // acquisitions that checkAcquire does not judge; nil for none
+	node       daemon                                                 // nil while the daemon does not run
 	boot       heartbeat.Boot
 	powered    bool
 	paused     bool
@@ -186,7 +197,13 @@ func (m *machine) start() {
 	cfg.Node, cfg.Peer = m.name, m.w.nodes[1-m.index].name
 	m.boot.Generation++
 	m.boot.Seed = m.w.rng.Uint64()
-	node, err := heartbeat.New(cfg, m.boot, m.w.instant())
+	build := m.build
+	if build == nil {
+		build = func(m *machine, cfg heartbeat.Config) (daemon, error) {
+			return heartbeat.New(cfg, m.boot, m.w.instant())
+		}
+	}
+	node, err := build(m, cfg)
 	if err != nil {
 		m.w.violate("New: %v", err)
 		return
@@ -355,7 +372,7 @@ func (m *machine) perform(a heartbeat.Action) {
 func (m *machine) checkAcquire(a heartbeat.Acquire) {
 	w := m.w
 	other := w.nodes[1-m.index]
-	if !other.runs[a.Group] {
+	if !other.runs[a.Group] || m.exempt != nil && m.exempt(a) {
 		return
 	}
 	if w.opt.fencing {
@@ -418,6 +435,10 @@ func (m *machine) release(a heartbeat.Release) {
 func (m *machine) transmit(s heartbeat.Send) {
 	w := m.w
 	other := w.nodes[1-m.index]
+	if w.echo != nil && s.Link != "" {
+		w.echo(m, s)
+		return
+	}
 	for _, c := range w.links {
 		if s.Link != "" && s.Link != c.id || !c.up[m.index] || w.chance(w.opt.loss) {
 			continue
