@@ -30,7 +30,7 @@ func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bo
 		r.tell(s, m, before.owner[i] != nobody)
 		held := r.world.holders(s, 300*time.Millisecond)
 		result.Owners[s.addr.String()] = r.world.nodeNames(held)
-		if reached && !r.acceptable(p, s, held) || !reached {
+		if !r.acceptable(p, s, held) {
 			result.fail("%s: %s answers in the end, not %s", s.addr, r.world.nodeNames(held), r.wanted(p, s))
 		}
 		result.DualMS = max(result.DualMS, milliseconds(probe.Total(m.dual)))
@@ -50,6 +50,9 @@ func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bo
 		if moves > allowed && !p.anyNode.in(r.impls) {
 			result.fail("%s moved %d times between the nodes, %d were due", s.addr, moves, allowed)
 		}
+	}
+	if !reached && len(result.Failures) == 0 {
+		result.fail("not everything was in place %v after the first step", r.patienceOf(p))
 	}
 	result.compare(limitOutage, limitDual, limitServes, r.timing)
 	r.accounts(&result)

@@ -46,8 +46,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 type command struct {
 	stdout, stderr io.Writer
 	options        Options
-	json, verbose  bool
-	printer        *printer
+	json           bool
+	printer        printer
 }
 
 // assignments collects --set NAME=VALUE.
@@ -76,13 +76,14 @@ func (c *command) parse(args []string) (code int, done bool) {
 	var scenarioNames, impls, scripts string
 	var list bool
 	flags.StringVar(&scenarioNames, "scenario", defaultScenario, "what to do: names separated by commas, or all")
-	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or "))
+	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or ")+"; or all, for all four pairs")
 	flags.IntVar(&c.options.Repeat, "repeat", 1, "how often; from 5 on the median is judged too")
 	flags.Var(set, "set", "replace a directive of ha.cf for this rehearsal, as in deadtime=200ms; may be repeated")
 	flags.StringVar(&scripts, "scripts", "stand-in", "resource scripts of DIRECTORY: stand-in (remembers start and stop), or real (runs them here, with your files and devices)")
 	flags.StringVar(&c.options.Binary, "binary", "", "the heartbeat program to run on hapair nodes (default: this one)")
 	flags.BoolVar(&c.json, "json", false, "print the report as JSON")
-	flags.BoolVar(&c.verbose, "verbose", false, "print every line that the nodes log")
+	flags.BoolVar(&c.printer.verbose, "verbose", false, "print every line that the nodes log")
+	flags.BoolVar(&c.printer.brief, "brief", false, "print a line for each performance, and the time line only of those that failed")
 	flags.BoolVar(&list, "list", false, "list the scenarios")
 	directory, err := parseAround(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -134,22 +135,26 @@ func (c *command) choose(scenarioNames, impls, scripts string) error {
 	if scripts != "real" && scripts != "stand-in" {
 		return fmt.Errorf("--scripts %s: want stand-in or real", scripts)
 	}
+	if impls == "all" {
+		c.options.Pairs = [][2]string{{Hapair, Hapair}, {Hapair, LinuxHA}, {LinuxHA, Hapair}, {LinuxHA, LinuxHA}}
+		return nil
+	}
 	names := strings.Split(impls, ",")
 	if len(names) != 2 {
-		return fmt.Errorf("--impl %s: want two names, as in %s,%s", impls, Hapair, LinuxHA)
+		return fmt.Errorf("--impl %s: want two names, as in %s,%s, or all", impls, Hapair, LinuxHA)
 	}
-	for i, name := range names {
+	for _, name := range names {
 		if _, err := findImplementation(name); err != nil {
 			return err
 		}
-		c.options.Implementations[i] = name
 	}
+	c.options.Pairs = [][2]string{{names[0], names[1]}}
 	return nil
 }
 
 // run rehearses and prints.
 func (c *command) run(ctx context.Context) int {
-	c.printer = &printer{out: c.stdout, verbose: c.verbose}
+	c.printer.out = c.stdout
 	if !c.json {
 		c.options.Started = c.printer.started
 		c.options.Ended = c.printer.ended

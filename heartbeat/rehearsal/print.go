@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,12 +11,13 @@ import (
 // printer writes a report for people.
 type printer struct {
 	out     io.Writer
-	verbose bool
+	verbose bool // every line of the logs
+	brief   bool // one line for each performance that passed
 }
 
 // started says what is about to be played.
 func (p *printer) started(name string, impls [2]string, repetition int) {
-	if repetition > 0 {
+	if repetition > 0 || p.brief {
 		return
 	}
 	for _, s := range Scenarios() {
@@ -35,6 +37,12 @@ func pairWords(impls [2]string) string {
 
 // ended prints the time line and the figures of one performance.
 func (p *printer) ended(r Run) {
+	if p.brief {
+		fmt.Fprintf(p.out, "%-6s %-18s %-9s %-9s %s\n", verdict(r.Passed), r.Scenario, r.Implementations[0], r.Implementations[1], briefly(r))
+		if r.Passed {
+			return
+		}
+	}
 	fmt.Fprintln(p.out)
 	p.timeline(r)
 	fmt.Fprintln(p.out)
@@ -49,18 +57,37 @@ func (p *printer) ended(r Run) {
 	}
 }
 
+func verdict(passed bool) string {
+	if passed {
+		return "ok"
+	}
+	return "FAILED"
+}
+
+// briefly is a performance in a few figures: the outage of each phase, and the time in which both answered where there was any.
+func briefly(r Run) string {
+	var words []string
+	for _, f := range r.Phases {
+		text := fmt.Sprintf("%s %.1f ms", f.Name, f.OutageMS)
+		if f.Name == "start" || f.Name == "start alone" {
+			text = fmt.Sprintf("%s after %.0f ms", f.Name, f.ServesMS)
+		}
+		if f.DualMS > 0 {
+			text += fmt.Sprintf(" (both %.0f ms)", f.DualMS)
+		}
+		words = append(words, text)
+	}
+	return strings.Join(words, ", ")
+}
+
 // phase prints the figures of one phase.
 func (p *printer) phase(f Phase) {
-	verdict := "ok"
-	if len(f.Failures) > 0 {
-		verdict = "FAILED"
-	}
 	figures := []string{fmt.Sprintf("nobody answered for %.1f ms%s", f.OutageMS, limitWords(f.OutageLimitMS)),
 		fmt.Sprintf("both answered for %.0f ms", f.DualMS)}
 	if f.ServesMS > 0 {
 		figures = append(figures, fmt.Sprintf("all in place after %.1f ms%s", f.ServesMS, limitWords(f.ServesLimitMS)))
 	}
-	fmt.Fprintf(p.out, "  %-8s %-14s %s\n", verdict, f.Name, strings.Join(figures, ", "))
+	fmt.Fprintf(p.out, "  %-8s %-14s %s\n", verdict(len(f.Failures) == 0), f.Name, strings.Join(figures, ", "))
 	for _, failure := range f.Failures {
 		fmt.Fprintf(p.out, "  %-8s %-14s - %s\n", "", "", failure)
 	}
@@ -107,6 +134,7 @@ func clip(text string, most int) string {
 func (p *printer) report(r Report) {
 	fmt.Fprintln(p.out)
 	p.summaries(r)
+	p.matrix(r)
 	for _, s := range r.Skipped {
 		fmt.Fprintf(p.out, "NOT REHEARSED: %s%s: %s\n", s.Scenario, pairWords(s.Implementations), s.Reason)
 	}
@@ -142,17 +170,53 @@ func (p *printer) summaries(r Report) {
 			fmt.Fprintf(p.out, "%-18s %-14s %4s  %-30s %-24s\n", "scenario", "phase", "runs", "outage ms: median (min–max)", "both answered ms")
 			header = true
 		}
-		verdict := "ok"
-		if !s.Passed {
-			verdict = "FAILED"
-		}
 		limit := ""
 		if s.MedianLimitMS > 0 {
 			limit = fmt.Sprintf(" median ≤ %.0f", s.MedianLimitMS)
 		}
-		fmt.Fprintf(p.out, "%-18s %-14s %4d  %-30s %-24s %s%s\n", s.Scenario, s.Phase, s.Runs, s.OutageMS, s.DualMS, verdict, limit)
+		fmt.Fprintf(p.out, "%-18s %-14s %4d  %-30s %-24s %s%s\n", s.Scenario, s.Phase, s.Runs, s.OutageMS, s.DualMS, verdict(s.Passed), limit)
 	}
 }
 
 // String renders `median (min–max)`.
 func (s Spread) String() string { return fmt.Sprintf("%.1f (%.1f–%.1f)", s.Median, s.Min, s.Max) }
+
+// matrix prints, where several pairs were rehearsed, which scenario passed with which.
+func (p *printer) matrix(r Report) {
+	var rows []string
+	var columns [][2]string
+	cells := map[string]string{}
+	mark := func(scenario string, impls [2]string, text string) {
+		if !slices.Contains(rows, scenario) {
+			rows = append(rows, scenario)
+		}
+		if !slices.Contains(columns, impls) {
+			columns = append(columns, impls)
+		}
+		if key := fmt.Sprint(scenario, impls); cells[key] != "FAILED" {
+			cells[key] = text
+		}
+	}
+	for _, run := range r.Runs {
+		mark(run.Scenario, run.Implementations, verdict(run.Passed))
+	}
+	for _, s := range r.Skipped {
+		mark(s.Scenario, s.Implementations, "-")
+	}
+	if len(columns) < 2 {
+		return
+	}
+	fmt.Fprintf(p.out, "%-18s", "")
+	for _, c := range columns {
+		fmt.Fprintf(p.out, " %-19s", c[0]+"+"+c[1])
+	}
+	fmt.Fprintln(p.out)
+	for _, row := range rows {
+		fmt.Fprintf(p.out, "%-18s", row)
+		for _, c := range columns {
+			fmt.Fprintf(p.out, " %-19s", cells[fmt.Sprint(row, c)])
+		}
+		fmt.Fprintln(p.out)
+	}
+	fmt.Fprintln(p.out)
+}

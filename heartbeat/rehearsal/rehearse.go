@@ -12,15 +12,15 @@ import (
 
 // Options says what to rehearse.
 type Options struct {
-	Dir             string            // configuration directory; "" rehearses the example that comes with the program
-	Binary          string            // the heartbeat program of hapair nodes; "" is this program's own file
-	Implementations [2]string         // Hapair or LinuxHA for each node; "" is Hapair
-	Scenarios       []string          // by name, see Scenarios; none means all
-	Repeat          int               // how often each; 0 is once
-	Set             map[string]string // directives of ha.cf to replace in the copies
-	RealScripts     bool              // run the resource scripts of Dir, not stand-ins
-	Started         func(scenario string, implementations [2]string, repetition int)
-	Ended           func(Run) // each performance, as soon as it ends
+	Dir         string            // configuration directory; "" rehearses the example that comes with the program
+	Binary      string            // the heartbeat program of hapair nodes; "" is this program's own file
+	Pairs       [][2]string       // what both nodes run, Hapair or LinuxHA each; each pair rehearses everything; none is Hapair twice
+	Scenarios   []string          // by name, see Scenarios; none means all
+	Repeat      int               // how often each; 0 is once
+	Set         map[string]string // directives of ha.cf to replace in the copies
+	RealScripts bool              // run the resource scripts of Dir, not stand-ins
+	Started     func(scenario string, implementations [2]string, repetition int)
+	Ended       func(Run) // each performance, as soon as it ends
 }
 
 // Scenario is the name of something that can be rehearsed, and a line about it.
@@ -44,40 +44,47 @@ func Rehearse(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	first, err := o.job()
-	if err != nil {
-		return report, err
+	pairs := o.Pairs
+	if len(pairs) == 0 {
+		pairs = [][2]string{{Hapair, Hapair}}
 	}
-	for _, s := range chosen {
-		first.Scenario = s.name
-		for repetition := range max(1, o.Repeat) {
-			if o.Started != nil {
-				o.Started(s.name, first.Implementations, repetition)
-			}
-			skipped, err := first.enter(ctx, &report)
-			if err != nil {
+	for _, impls := range pairs {
+		j, err := o.job(impls)
+		if err != nil {
+			return report, err
+		}
+		for _, s := range chosen {
+			j.Scenario = s.name
+			if err := o.repeat(ctx, j, &report); err != nil {
 				return report, err
 			}
-			if skipped {
-				break
-			}
-			if o.Ended != nil {
-				o.Ended(report.Runs[len(report.Runs)-1])
-			}
+			report.summarise(s, impls)
 		}
-		report.summarise(s, first.Implementations)
 	}
 	return report, nil
 }
 
-// job is what all performances have in common.
-func (o Options) job() (job, error) {
-	j := job{Implementations: o.Implementations, Set: o.Set, RealScripts: o.RealScripts}
-	for i, name := range j.Implementations {
-		if name == "" {
-			j.Implementations[i] = Hapair
-			continue
+// repeat performs one job as often as was asked for.
+func (o Options) repeat(ctx context.Context, j job, report *Report) error {
+	for repetition := range max(1, o.Repeat) {
+		if o.Started != nil {
+			o.Started(j.Scenario, j.Implementations, repetition)
 		}
+		skipped, err := j.enter(ctx, report)
+		if err != nil || skipped {
+			return err
+		}
+		if o.Ended != nil {
+			o.Ended(report.Runs[len(report.Runs)-1])
+		}
+	}
+	return nil
+}
+
+// job is what all performances of a pair have in common.
+func (o Options) job(impls [2]string) (job, error) {
+	j := job{Implementations: impls, Set: o.Set, RealScripts: o.RealScripts}
+	for _, name := range impls {
 		if _, err := findImplementation(name); err != nil {
 			return j, err
 		}

@@ -1,0 +1,136 @@
+package rehearsal
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Layout describes what a rehearsal would build for a configuration directory.
+func Layout(dir string) (string, error) {
+	p, err := readPair(dir)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "nodes %v port %d keepalive %v deadtime %v initdead %v failback %s\n", p.nodes, p.port, p.timing.keepalive, p.timing.deadtime, p.timing.initdead, p.timing.failback)
+	for _, n := range p.networks {
+		fmt.Fprintf(&b, "%s heartbeat=%v\n", n.device, n.heartbeat)
+		for _, s := range n.subnets {
+			fmt.Fprintf(&b, "  %s nodes %v client %s\n", s.prefix, s.nodes, s.client)
+		}
+	}
+	for _, path := range p.serials {
+		fmt.Fprintln(&b, path)
+	}
+	for _, s := range p.services {
+		fmt.Fprintf(&b, "service %s on %s of %s\n", s.addr, s.network.device, p.nodes[s.preferred])
+	}
+	for _, h := range p.pings {
+		fmt.Fprintf(&b, "ping %s is %s on %s\n", h.name, h.addr, h.net.device)
+	}
+	for _, r := range p.scripts {
+		fmt.Fprintf(&b, "script %s\n", r.Spec)
+	}
+	return b.String(), nil
+}
+
+// Copies is what both nodes' files would be.
+func Copies(dir string, to [2]string, real, failing bool) (notices []string, err error) {
+	c := copies{source: dir, real: real, failing: failing}
+	if c.pair, err = readPair(dir); err != nil {
+		return nil, err
+	}
+	for i, d := range to {
+		if err := c.write(d, i, []string{"logfile /var/log/x"}, "logfile"); err != nil {
+			return nil, err
+		}
+	}
+	notices = c.notices()
+	slices.Sort(notices)
+	return notices, nil
+}
+
+// ReplaceDirectives is how --set works.
+var ReplaceDirectives = replaceDirectives
+
+// ShortLog is how log lines are shown.
+var ShortLog = shortLog
+
+// Predict performs the steps of a scenario on the model only, and says who holds each service after each phase.
+func Predict(dir, name string) ([]string, error) {
+	p, err := readPair(dir)
+	if err != nil {
+		return nil, err
+	}
+	found, err := findScenarios([]string{name})
+	if err != nil {
+		return nil, err
+	}
+	if failback, ok := found[0].set["auto_failback"]; ok {
+		p.timing.failback = failback
+	}
+	r := &run{scenario: found[0], timing: p.timing, model: newModel(p)}
+	var all []string
+	perform := func(ph phase) {
+		for _, s := range ph.steps {
+			if s.do.predict != nil {
+				s.do.predict(r.model, r.node(s.on), s)
+			}
+		}
+		var words []string
+		for _, o := range r.model.owner {
+			if o == nobody {
+				words = append(words, "nobody")
+			} else {
+				words = append(words, p.nodes[o])
+			}
+		}
+		all = append(all, ph.name+": "+strings.Join(words, " "))
+	}
+	if first := r.startPhase(); first != nil {
+		perform(*first)
+	}
+	r.chooseActive()
+	for _, ph := range found[0].phases {
+		perform(ph)
+	}
+	return all, nil
+}
+
+// CheckScenarios finds what is wrong in the table of scenarios.
+func CheckScenarios() []string {
+	var faults []string
+	seen := map[string]bool{}
+	for _, s := range scenarios() {
+		if s.name == "" || s.about == "" || seen[s.name] || len(s.phases) == 0 {
+			faults = append(faults, fmt.Sprintf("%q: name, words and phases are needed, and each name once", s.name))
+		}
+		seen[s.name] = true
+		phases := map[string]bool{}
+		for _, p := range s.phases {
+			if phases[p.name] || len(p.steps) == 0 || p.name == "start" && s.start != byPhases {
+				faults = append(faults, fmt.Sprintf("%s: phase %q: each name once, with steps", s.name, p.name))
+			}
+			phases[p.name] = true
+			for _, step := range p.steps {
+				if step.do.do == nil || step.do.words == "" {
+					faults = append(faults, fmt.Sprintf("%s: %s: a step does nothing", s.name, p.name))
+				}
+			}
+		}
+	}
+	return faults
+}
+
+// NewTestReport makes a report of given outages, to see how it is judged and printed.
+func NewTestReport(limit float64, outages ...float64) Report {
+	r := Report{Schema: 1, Passed: true}
+	s := scenarios()[0]
+	for _, o := range outages {
+		r.Runs = append(r.Runs, Run{Scenario: s.name, Implementations: [2]string{Hapair, Hapair}, Passed: true, Nodes: [2]string{"a", "b"},
+			Phases: []Phase{{Name: "p", OutageMS: o, MedianLimitMS: limit}}})
+	}
+	r.summarise(s, [2]string{Hapair, Hapair})
+	return r
+}
