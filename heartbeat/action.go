@@ -45,6 +45,12 @@ type Renew struct {
 	Until time.Duration // CLOCK_BOOTTIME
 }
 
+// Look asks on the service network whether anybody answers for the groups' addresses. Answered by Looked.
+type Look struct {
+	Op     OpID
+	Groups []string
+}
+
 // Announce tells the network again where a group's addresses are: after every end of a double holding.
 type Announce struct{ Group string }
 
@@ -107,6 +113,7 @@ func (Acquire) action()  {}
 func (Release) action()  {}
 func (Examine) action()  {}
 func (Renew) action()    {}
+func (Look) action()     {}
 func (Announce) action() {}
 func (Fence) action()    {}
 func (Reply) action()    {}

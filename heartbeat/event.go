@@ -37,6 +37,13 @@ type Done struct {
 	Stuck bool
 }
 
+// Looked answers Look. Answered: the peer itself answers, from a hardware address that it announced; Foreign names another that answered.
+type Looked struct {
+	Op       OpID
+	Answered bool
+	Foreign  string
+}
+
 // Health says that a group that this node holds runs, or no longer runs and was not to be repaired in place.
 type Health struct {
 	Group  string
@@ -76,6 +83,7 @@ func (Tick) event()        {}
 func (Received) event()    {}
 func (LinkState) event()   {}
 func (Done) event()        {}
+func (Looked) event()      {}
 func (Health) event()      {}
 func (Request) event()     {}
 func (Reconfigure) event() {}

@@ -12,6 +12,7 @@ func (n *Node) renew(g *group) {
 		return
 	}
 	if g.hold != holdIdle && g.leased != 0 && g.leased <= n.now.Boot && n.peer.life == lifeAlive {
+		n.look = looking{}
 		g.lapsed = true // it ran out, for whatever reason, while the peer lives: ask before answering again
 		n.changed()
 		g.wantedAt = n.version
@@ -103,6 +104,7 @@ func (n *Node) noticeLapse(silent time.Duration) {
 		}
 	}
 	if lapsed {
+		n.look = looking{} // what was seen before the sleep is stale
 		n.doubtUntil = n.now.Mono + n.heartbeatInterval()*3/2
 		n.transition(Warn, "stood still for "+silent.Round(time.Millisecond).String()+", longer than the lease "+n.cfg.Lease.String(),
 			"The right to answer has lapsed; asking %s before answering again", n.peer.name)
@@ -112,8 +114,12 @@ func (n *Node) noticeLapse(silent time.Duration) {
 
 // rearmAlone is rearm for a node whose peer was gone before the sleep and did not speak up after it.
 func (n *Node) rearmAlone(g *group) {
-	if g.lapsed && g.hold.owns() && n.now.Mono >= n.doubtUntil {
+	switch {
+	case !g.lapsed || !g.hold.owns() || n.now.Mono < n.doubtUntil:
+	case n.free():
 		n.answerAgain(g)
+	case n.look.answered && g.op == 0:
+		n.release(g, n.peer.name+" answers for it on the service network: it took over while this node stood still")
 	}
 }
 

@@ -46,7 +46,7 @@ func TestLeaseSimulation(t *testing.T) {
 func (w *world) inflictLeased(deaf int, oneWay bool) {
 	m := w.nodes[w.rng.IntN(2)]
 	length := w.upTo(4 * w.opt.deadtime)
-	kind := w.rng.IntN(8)
+	kind := w.rng.IntN(10)
 	if oneWay && kind >= 1 && kind <= 5 {
 		kind = 6
 	} else if !oneWay && kind == 6 {
@@ -70,6 +70,12 @@ func (w *world) inflictLeased(deaf int, oneWay bool) {
 		for _, c := range w.links {
 			c.up[deaf] = false
 			w.at(length, func() { c.up[deaf] = true })
+		}
+	case 8, 9:
+		w.logf("all links cut for %v; the service network is whole", length)
+		for _, c := range w.links {
+			c.up = [2]bool{}
+			w.at(length, func() { c.up = [2]bool{true, true} })
 		}
 	case 7:
 		which := []string{"all", "local", "foreign"}[w.rng.IntN(3)]

@@ -60,6 +60,7 @@ type peer struct {
 	proven  bool  // it has echoed this run's challenge
 	current bool  // its statement about the groups is the newest
 	seen    uint64
+	leased  bool   // its right to answer ends with its daemon
 	idle    bool   // when it died it certainly held nothing
 	acked   uint64 // the newest version of our statement that it has processed
 }
@@ -139,8 +140,9 @@ func (l *link) deadlines(n *Node, sooner func(time.Duration)) {
 // ping is a ping node or group.
 type ping struct {
 	PingConfig
-	lastHeard time.Duration
-	up        bool
+	lastHeard  time.Duration
+	up         bool
+	unanswered int // echoes sent since the last answer
 }
 
 func (n *Node) pingByLink(id string) *ping {
@@ -296,6 +298,7 @@ func (n *Node) peerAppears(number) {
 	p.life = lifeAlive
 	p.member = ""
 	n.fence.reset()
+	n.look = looking{}
 	n.changed()
 	switch was {
 	case lifeUnknown:
@@ -311,7 +314,7 @@ func (n *Node) pingHeard(p *ping, m wire.Message) {
 	if m.Get("src") != p.Name {
 		return
 	}
-	p.lastHeard = n.now.Mono
+	p.lastHeard, p.unanswered = n.now.Mono, 0
 	if !p.up {
 		p.up = true
 		n.transition(Info, "it answers", "Ping node %s is reachable.", p.Name)
@@ -325,10 +328,13 @@ func (n *Node) watch(tick bool) {
 		n.watchSilence()
 	}
 	n.askForLost()
+	n.probe()
+	n.echo()
 	n.comeUp()
 }
 
 func (n *Node) watchSilence() {
+	n.watchIsolation()
 	n.watchPeer()
 	for _, l := range n.links {
 		n.watchLink(l)

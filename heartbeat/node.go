@@ -33,6 +33,7 @@ type Node struct {
 
 	tx     transmitter
 	rx     receiver
+	probes probing
 	peer   peer
 	links  []*link
 	pings  []*ping
@@ -43,8 +44,10 @@ type Node struct {
 	statusDue time.Duration
 	announce  bool // something changed that the peer should hear now, not at the next keepalive
 
-	fence   fencing
-	classic classic
+	fence     fencing
+	look      looking
+	isolation isolation
+	classic   classic
 
 	transitions []Transition
 	split       Instant // when a double holding was found; zero when there is none
@@ -189,6 +192,8 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 		n.linkState(ev)
 	case Done:
 		n.done(ev)
+	case Looked:
+		n.looked(ev)
 	case Health:
 		n.health(ev)
 	case Request:
@@ -218,6 +223,9 @@ func (n *Node) nextWake() Instant {
 		}
 	}
 	n.peer.deadlines(n, sooner)
+	n.probeDeadline(sooner)
+	n.look.deadlines(sooner)
+	n.isolationDeadline(sooner)
 	n.rx.deadlines(sooner)
 	n.fence.deadlines(sooner)
 	n.classic.deadlines(sooner)

@@ -205,6 +205,12 @@ func (n *Node) receive(ev Received) {
 		n.reportLimited("seq", LevelError, "should_drop_message: message of type %q from %s %v", m.Kind(), src, err)
 		return
 	}
+	if m.Kind() == typeAlive {
+		if n.forUs(m) {
+			n.aliveReceived(ev.Link, m)
+		}
+		return
+	}
 	switch n.admit(m, num) {
 	case duplicate:
 		n.heardOn(ev.Link, n.rx.lastAt) // a copy proves the link at the moment of the original, so replaying it proves nothing
@@ -279,6 +285,7 @@ func (n *Node) newSession(m wire.Message, generation uint32) {
 		r.nonces = append(r.nonces, old)
 	}
 	n.peer.newRun(m)
+	n.probes.seen = 0
 	n.classicNewRun()
 }
 

@@ -16,20 +16,21 @@ import (
 // world is a whole pair in one thread: two nodes, the links between them, their resources, one event heap and one source of chance.
 // The same seed always gives the same run.
 type world struct {
-	rng    *rand.Rand
-	now    time.Duration
-	events eventHeap
-	order  uint64 // breaks ties, so that a run is reproducible
-	nodes  [2]*machine
-	links  []*cable
-	opt    options
-	steps  int
-	trace  []string
-	fault  string
-	cfg    heartbeat.Config
-	walked map[string]bool                    // steps of the state table that were taken
-	script *scenario                          // nil outside scenario files
-	echo   func(m *machine, s heartbeat.Send) // what becomes of a frame to a ping node; nil: it is lost
+	rng        *rand.Rand
+	now        time.Duration
+	events     eventHeap
+	order      uint64 // breaks ties, so that a run is reproducible
+	nodes      [2]*machine
+	links      []*cable
+	opt        options
+	steps      int
+	trace      []string
+	fault      string
+	cfg        heartbeat.Config
+	serviceCut bool                               // the service network between the nodes is down
+	walked     map[string]bool                    // steps of the state table that were taken
+	script     *scenario                          // nil outside scenario files
+	echo       func(m *machine, s heartbeat.Send) // what becomes of a frame to a ping node; nil: it is lost
 }
 
 // options are the hazards of one run; a failing seed prints them.
@@ -131,7 +132,7 @@ func newWorld(seed uint64, opt options) *world {
 		w.cfg.Links = append(w.cfg.Links, heartbeat.LinkConfig{ID: l.id, Name: strings.Fields(l.id)[1], Kind: "bcast"})
 	}
 	if opt.lease {
-		w.cfg.Lease = opt.deadtime * 95 / 100
+		w.cfg.Lease, w.cfg.Look = opt.deadtime*95/100, true
 	}
 	for i, name := range w.cfg.Nodes {
 		m := &machine{w: w, index: i, name: name, powered: true, runs: map[string]bool{}, until: map[string]time.Duration{}, current: map[string]heartbeat.OpID{}}
@@ -253,7 +254,7 @@ func (m *machine) deliver(r heartbeat.Received) {
 	m.step(r)
 }
 
-func (m *machine) complete(ev heartbeat.Done) {
+func (m *machine) complete(ev heartbeat.Event) {
 	if m.node == nil {
 		return
 	}
@@ -331,6 +332,15 @@ func (m *machine) perform(a heartbeat.Action) {
 	case heartbeat.Release:
 		w.logf("%s releases %s: %s", m.name, a.Group, a.Reason)
 		m.release(a)
+	case heartbeat.Look:
+		other := w.nodes[1-m.index]
+		w.at(time.Millisecond, func() {
+			answered := false
+			for _, g := range a.Groups {
+				answered = answered || other.answers(g) && !w.serviceCut
+			}
+			m.complete(heartbeat.Looked{Op: a.Op, Answered: answered})
+		})
 	case heartbeat.Renew:
 		m.until[a.Group] = a.Until
 	case heartbeat.Examine:

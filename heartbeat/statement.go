@@ -32,6 +32,7 @@ const (
 const (
 	flagActive  = 'a' // the sender is past its start and can take groups
 	flagLeaving = 'l' // the sender is stopping: it will acquire nothing any more
+	flagLease   = 'e' // the sender's right to answer ends with its daemon
 	flagGone    = 'g' // the sender has released everything and ends
 )
 
@@ -44,6 +45,7 @@ type hello struct {
 	active         bool
 	leaving        bool
 	gone           bool
+	leased         bool
 }
 
 // parseHello reads the extra field of a status; ok is false when there is none that we understand.
@@ -75,6 +77,7 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 		case "f":
 			h.active = strings.ContainsRune(value, flagActive)
 			h.leaving = strings.ContainsRune(value, flagLeaving)
+			h.leased = strings.ContainsRune(value, flagLease)
 			h.gone = strings.ContainsRune(value, flagGone)
 		}
 	}
@@ -101,6 +104,9 @@ func (n *Node) hello() string {
 	}
 	if n.stop.asked {
 		b.WriteByte(flagLeaving)
+	}
+	if n.cfg.Lease > 0 {
+		b.WriteByte(flagLease)
 	}
 	if n.stop.said > 0 && !n.stop.keep {
 		b.WriteByte(flagGone)
@@ -143,9 +149,11 @@ func (n *Node) greet(h hello, m wire.Message) {
 			n.rx.nonces = append(n.rx.nonces, p.hello.nonce)
 		}
 		p.proven, p.current, p.seen, p.acked = false, false, 0, 0
+		n.probes.seen = 0
 		n.announce = true // it wants to see its challenge echoed
 	}
 	p.hello = h
+	p.leased = h.leased
 	p.lastStatus = n.now.Mono
 	n.shortenLeases()
 	if h.echo != n.nonce {
@@ -216,15 +224,21 @@ func (n *Node) publish() {
 	n.send(m)
 	n.renewAll()
 	for _, p := range n.pings {
-		echo := wire.New(typePing)
-		echo.Add("st", "ping")
-		if p.Group {
-			echo.Add("info", "ping_group")
-		} else {
-			echo.Add("info", "ping")
-		}
-		echo.Add("src", p.Name)
-		echo.Add("ts", strconv.FormatInt(n.now.Wall.Unix(), 16))
-		n.do(Send{Link: p.ID, Msg: echo})
+		p.unanswered++
+		n.sendEcho(p)
 	}
+}
+
+// sendEcho asks a ping node; the question is a signed message that its answer brings back (protocol section 4.6).
+func (n *Node) sendEcho(p *ping) {
+	echo := wire.New(typePing)
+	echo.Add("st", "ping")
+	if p.Group {
+		echo.Add("info", "ping_group")
+	} else {
+		echo.Add("info", "ping")
+	}
+	echo.Add("src", p.Name)
+	echo.Add("ts", strconv.FormatInt(n.now.Wall.Unix(), 16))
+	n.do(Send{Link: p.ID, Msg: echo})
 }

@@ -54,12 +54,12 @@ func (n *Node) unmute() {
 
 // alone takes everything, because nobody else can have it: the peer is dead or has left.
 func (n *Node) alone() {
-	if n.stop.asked {
+	if n.stop.asked || n.isolation.cut && n.isolation.yielded {
 		return
 	}
 	for _, g := range n.groups {
 		n.rearmAlone(g)
-		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || !n.certain(g) {
+		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || n.isolation.cut || !n.free() || !n.certain(g) {
 			continue
 		}
 		if g.failed && n.now.Mono < n.retryAlone(g) {

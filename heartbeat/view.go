@@ -120,6 +120,9 @@ func (n *Node) peerState() string {
 	case lifeUnknown:
 		return "unknown"
 	case lifeDead:
+		if n.look.answered {
+			return "unreachable"
+		}
 		return "dead"
 	case lifeLeft:
 		return "left"

@@ -1,0 +1,113 @@
+package heartbeat
+
+import (
+	"strconv"
+	"time"
+
+	"hapair/heartbeat/wire"
+)
+
+// Suspicion is verified, not only waited for: when a heartbeat of a node of ours is late, it is asked directly, many times within what is
+// left of its dead time, on every link that is fast enough. A living peer under heavy loss answers one of them; a dead one answers none, and the
+// takeover is not a millisecond later for having asked. The questions cost nothing while heartbeats come in time.
+//
+// A question and its answer are messages of the reliability layer, which Linux-HA ignores: t=NS_alive with a hello (statement.go) and a
+// counter of their own, so that each is believed once. They carry liveness only.
+
+const (
+	typeAlive     = "NS_alive"
+	fieldCounter  = "i"
+	fieldQuestion = "q"
+)
+
+// Bounds of the questions' rhythm.
+const (
+	probeFastest = time.Millisecond
+	probeSlowest = 50 * time.Millisecond
+	probesWanted = 100 // in one dead time
+)
+
+// probing is the state of the questions.
+type probing struct {
+	counter  uint64        // of this node's last message
+	seen     uint64        // the peer's highest counter in its present run
+	due      time.Duration // when to ask again
+	asked    uint64        // since the start, for status
+	answered time.Duration // when a question was last answered
+}
+
+// probeEvery is the rhythm of the questions.
+func (n *Node) probeEvery() time.Duration {
+	return min(max(n.peer.deadtime/probesWanted, probeFastest), probeSlowest)
+}
+
+// lateAt is when a heartbeat is overdue: one interval and a little more without news.
+func (n *Node) lateAt() time.Duration {
+	return n.peer.lastHeard + n.cfg.Keepalive + min(max(n.cfg.Keepalive/5, 2*time.Millisecond), n.cfg.Keepalive)
+}
+
+// doubts tells whether the peer is to be asked directly.
+func (n *Node) doubts() bool {
+	p := &n.peer
+	return p.life == lifeAlive && p.kind == kindOurs && p.proven && n.member == memberActive && !n.mute
+}
+
+func (n *Node) probeDeadline(sooner func(time.Duration)) {
+	if n.doubts() {
+		sooner(max(n.lateAt(), n.probes.due))
+	}
+}
+
+// probe asks when that is due.
+func (n *Node) probe() {
+	if !n.doubts() || n.now.Mono < max(n.lateAt(), n.probes.due) || n.now.Mono >= n.peer.deadAt() {
+		return
+	}
+	n.probes.due = n.now.Mono + n.probeEvery()
+	n.probes.asked++
+	n.sendAlive(true)
+}
+
+// sendAlive sends a question or an answer on every link that is fast enough for it.
+func (n *Node) sendAlive(question bool) {
+	if n.mute {
+		return
+	}
+	n.probes.counter++
+	m := wire.New(typeAlive)
+	m.Add("dest", n.peer.name)
+	m.Add(fieldHello, n.hello())
+	m.Add(fieldCounter, strconv.FormatUint(n.probes.counter, 16))
+	if question {
+		m.Add(fieldQuestion, "1")
+	}
+	m.Add("src", n.cfg.Node)
+	m.AddBinary("srcuuid", n.boot.UUID[:])
+	m.Add("hg", strconv.FormatUint(uint64(n.boot.Generation), 16))
+	m.Add("ts", strconv.FormatInt(n.now.Wall.Unix(), 16))
+	for _, l := range n.links {
+		if l.Kind != "serial" {
+			n.do(Send{Link: l.ID, Msg: m})
+		}
+	}
+}
+
+// aliveReceived believes a question or answer once, and only from the run of the peer that has echoed this run's challenge.
+func (n *Node) aliveReceived(link string, m wire.Message) {
+	p := &n.peer
+	h, ok := parseHello(m)
+	counter, err := strconv.ParseUint(m.Get(fieldCounter), 16, 64)
+	if !ok || err != nil || p.kind != kindOurs || !p.proven || h.nonce != p.hello.nonce || h.echo != n.nonce || counter <= n.probes.seen {
+		return
+	}
+	n.probes.seen = counter
+	p.lastHeard, p.grace, p.warned = n.now.Mono, 0, false
+	p.lastStatus = n.now.Mono
+	p.hello.heard = h.heard
+	n.shortenLeases()
+	n.heardOn(link, n.now.Mono)
+	if m.Get(fieldQuestion) != "" && n.probes.answered != n.now.Mono {
+		n.probes.answered = n.now.Mono // one answer for all that were waiting
+		n.sendAlive(false)
+	}
+}
