@@ -51,6 +51,7 @@ func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bo
 			result.fail("%s moved %d times between the nodes, %d were due", s.addr, moves, allowed)
 		}
 	}
+	r.judgeThrough(&result, begun, end)
 	if !reached && len(result.Failures) == 0 {
 		result.fail("not everything was in place %v after the first step", r.patienceOf(p))
 	}
@@ -70,7 +71,7 @@ func (r *run) limit(l limits, before *model) *bound {
 			taker = o
 		}
 	}
-	return l.of(r.impls, taker)
+	return l.of(r.impls, taker, r.world.pair)
 }
 
 // wanted words what the model wants for a service.
@@ -164,6 +165,9 @@ func (p *Phase) compare(outage, dual, serves *bound, t timing) {
 		}
 		if p.OutageMS > p.OutageLimitMS {
 			p.fail("no answers for %.1f ms, allowed are %.1f ms", p.OutageMS, p.OutageLimitMS)
+		}
+		if p.ThroughMS > p.OutageLimitMS {
+			p.fail("nothing passed through the pair for %.1f ms, allowed are %.1f ms", p.ThroughMS, p.OutageLimitMS)
 		}
 	}
 	if dual != nil {

@@ -84,6 +84,9 @@ func briefly(r Run) string {
 func (p *printer) phase(f Phase) {
 	figures := []string{fmt.Sprintf("nobody answered for %.1f ms%s", f.OutageMS, limitWords(f.OutageLimitMS)),
 		fmt.Sprintf("both answered for %.0f ms", f.DualMS)}
+	if f.ThroughMS > 0 {
+		figures = append(figures, fmt.Sprintf("nothing passed through for %.1f ms", f.ThroughMS))
+	}
 	if f.ServesMS > 0 {
 		figures = append(figures, fmt.Sprintf("all in place after %.1f ms%s", f.ServesMS, limitWords(f.ServesLimitMS)))
 	}

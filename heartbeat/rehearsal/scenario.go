@@ -106,15 +106,28 @@ type bound struct {
 	median *span // over five repetitions and more, where that is stricter
 }
 
-func (l limits) of(impls [2]string, taker int) *bound {
+// of chooses the bound for a pair of implementations, and adds what its resources need beside an address: a script runs
+// for a while, and linux-ha runs scripts for addresses too.
+func (l limits) of(impls [2]string, taker int, p *pair) *bound {
 	ours := impls == [2]string{Hapair, Hapair}
 	if l.taker && taker >= 0 {
 		ours = impls[taker] == Hapair
 	}
+	chosen, more := l.theirs, 3*time.Second*time.Duration(max(0, len(p.services)+len(p.scripts)-1))
 	if ours {
-		return l.ours
+		chosen, more = l.ours, 100*time.Millisecond*time.Duration(len(p.scripts))
 	}
-	return l.theirs
+	if chosen == nil {
+		return nil
+	}
+	b := *chosen
+	b.span.plus += more
+	if b.median != nil {
+		median := *b.median
+		median.plus += more
+		b.median = &median
+	}
+	return &b
 }
 
 // within is a bound on a fixed time.

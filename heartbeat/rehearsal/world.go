@@ -25,6 +25,7 @@ type world struct {
 	cables   []*lab.Cable
 	nodes    [2]*node
 	clients  []*client
+	through  *through // nil unless the pair stands between two networks
 	intruder *lab.Host
 	out      *reporter
 	followed [2]bool
@@ -74,6 +75,9 @@ func newWorld(ctx context.Context, l *lab.Lab, c copies, binary string, impls [2
 	if err := w.addClients(); err != nil {
 		return nil, err
 	}
+	if err := w.addThrough(); err != nil {
+		return nil, err
+	}
 	return w, w.addIntruder()
 }
 
@@ -88,7 +92,7 @@ func (w *world) addClients() error {
 		}
 		var err error
 		c.host, err = w.lab.NewHost("client on "+n.device, []lab.Port{{Switch: w.switches[n.index], Device: n.device,
-			MAC: net.HardwareAddr{0x02, 0x68, 0x61, byte(n.index + 1), 0, 0xc}, Addresses: w.pair.clientAddresses(n)}}, nil)
+			MAC: net.HardwareAddr{0x02, 0x68, 0x61, byte(n.index + 1), 0, 0xc}, Addresses: w.pair.clientAddresses(n)}}, w.pair.clientRoutes(n))
 		if err != nil {
 			return err
 		}

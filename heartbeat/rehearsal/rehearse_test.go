@@ -1,0 +1,123 @@
+package rehearsal_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"hapair/heartbeat/rehearsal"
+)
+
+// theBinary builds the heartbeat program once for all tests.
+var theBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "rehearsal")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "heartbeat")
+	build := exec.Command("go", "build", "-o", path, "hapair/cmd/heartbeat")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the program: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// requireLaboratory is the one place where a test of this package says what it cannot test here.
+func requireLaboratory(t *testing.T, what, why string) {
+	t.Helper()
+	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
+		t.Fatalf("not tested: %s: %s", what, why)
+	}
+	t.Skipf("not tested: %s: %s", what, why)
+}
+
+// rehearse performs scenarios and shows the time line of those that fail.
+func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
+	t.Helper()
+	binary, err := theBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Binary = binary
+	report, err := rehearsal.Rehearse(t.Context(), o)
+	if err != nil {
+		if os.Geteuid() != 0 {
+			requireLaboratory(t, "a pair in namespaces", err.Error())
+		}
+		t.Fatal(err)
+	}
+	if len(report.Skipped) > 0 {
+		var reasons []string
+		for _, s := range report.Skipped {
+			reasons = append(reasons, fmt.Sprintf("%s with %v: %s", s.Scenario, s.Implementations, s.Reason))
+		}
+		requireLaboratory(t, "scenarios", strings.Join(reasons, "; "))
+	}
+	for _, run := range report.Runs {
+		if !run.Passed {
+			t.Errorf("%s with %v failed: %s\n%s", run.Scenario, run.Implementations, run.Failure, story(run))
+			continue
+		}
+		for _, p := range run.Phases {
+			t.Logf("%s %v, %s: outage %.1f ms, both answered %.0f ms, in place after %.1f ms", run.Scenario, run.Implementations, p.Name, p.OutageMS, p.DualMS, p.ServesMS)
+		}
+	}
+	return report
+}
+
+// story is what happened in a run.
+func story(r rehearsal.Run) string {
+	var b strings.Builder
+	for _, p := range r.Phases {
+		fmt.Fprintf(&b, "%s: outage %.1f ms, both %.0f ms, in place after %.1f ms, owners %v: %v\n", p.Name, p.OutageMS, p.DualMS, p.ServesMS, p.Owners, p.Failures)
+	}
+	for _, e := range r.Events {
+		fmt.Fprintf(&b, "%+9.3f %-9s %s\n", e.Time, e.Source, e.Text)
+	}
+	return b.String()
+}
+
+func cluster(name string) string { return filepath.Join("..", "..", "testdata", "cluster", name) }
+
+// TestShippedExample rehearses what the administrator copies to /etc/ha.d.
+func TestShippedExample(t *testing.T) {
+	rehearse(t, rehearsal.Options{Scenarios: []string{"power-cut", "there-and-back"}})
+}
+
+// TestPair is the part of the scenarios that make test has time for; make full performs them all.
+func TestPair(t *testing.T) {
+	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"both-start", "one-starts", "power-cut", "graceful-stop", "standby-all",
+		"return-on", "freeze-short", "one-link", "partition", "loss", "busy", "flood", "start-fails", "daemon-killed", "reload"}})
+}
+
+// TestMedia takes one failover over each of the other kinds of media, and both families.
+func TestMedia(t *testing.T) {
+	for _, name := range []string{"serial", "mcast", "active-active", "dual-stack"} {
+		t.Run(name, func(t *testing.T) {
+			rehearse(t, rehearsal.Options{Dir: cluster(name), Scenarios: []string{"power-cut", "standby-all"}})
+		})
+	}
+}
+
+// TestMixed pairs this program with Linux-HA Heartbeat in either role.
+func TestMixed(t *testing.T) {
+	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"power-cut", "standby-all", "graceful-stop"},
+		Pairs: [][2]string{{rehearsal.Hapair, rehearsal.LinuxHA}, {rehearsal.LinuxHA, rehearsal.Hapair}}})
+}
+
+// TestControl rehearses Linux-HA Heartbeat alone: what fails here is the harness, or known of Linux-HA.
+func TestControl(t *testing.T) {
+	report := rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"power-cut"}, Pairs: [][2]string{{rehearsal.LinuxHA, rehearsal.LinuxHA}}})
+	for _, run := range report.Runs {
+		for _, p := range run.Phases {
+			if p.Name == "cut" && (p.OutageMS < 300 || p.Moves != 1) {
+				t.Errorf("Linux-HA took over after %.1f ms with %d moves: the harness does not measure what it should", p.OutageMS, p.Moves)
+			}
+		}
+	}
+}
