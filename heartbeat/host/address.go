@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -37,6 +39,29 @@ func (n *Netlink) AddAddresses(list []Address) []error {
 		}
 		return fmt.Errorf("add address %v: %w", list[i].Prefix, addressHint(list[i], err))
 	})
+}
+
+// AddAddress is AddAddresses for one, and tells whether it was there already.
+func (n *Netlink) AddAddress(a Address) (existed bool, err error) {
+	request := addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, a)
+	errs := n.transact([]*nl.NetlinkRequest{request}, func(_ int, err error) error {
+		if existed = errors.Is(err, unix.EEXIST); existed {
+			return nil
+		}
+		return fmt.Errorf("add address %v: %w", a.Prefix, addressHint(a, err))
+	})
+	return existed, errors.Join(errs...)
+}
+
+// PromoteSecondaries has the kernel keep the other addresses of a subnet when the first one is removed from the interface,
+// which by default takes them along. The returned function puts the setting back. Where it cannot be changed nothing is.
+func PromoteSecondaries(device string) (restore func()) {
+	path := "/proc/sys/net/ipv4/conf/" + device + "/promote_secondaries"
+	before, err := os.ReadFile(path)
+	if err != nil || strings.TrimSpace(string(before)) != "0" || os.WriteFile(path, []byte("1"), 0) != nil {
+		return func() {}
+	}
+	return func() { _ = os.WriteFile(path, before, 0) }
 }
 
 // RemoveAddresses removes exactly these: address, prefix length and interface. One that is not there is not an error, nor

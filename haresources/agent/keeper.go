@@ -1,0 +1,330 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"hapair/haresources"
+	"hapair/heartbeat/host"
+)
+
+// chunk is how many addresses are added before they are announced: the first of them must not wait for the last.
+const chunk = 64
+
+// keeper looks after all addresses that this node holds: it adds and removes them, announces them as long as they are held,
+// and puts them back when somebody else removes them.
+type keeper struct {
+	mu        sync.Mutex
+	users     int // agents that are open
+	netlink   *host.Netlink
+	announcer *host.Announcer
+	watch     *host.AddressWatch
+	held      map[*address]*holding
+	places    map[place]*address // where they are, for news of the kernel
+	wake      chan struct{} // the schedule has changed
+	ended     chan struct{} // closed to end the goroutines
+	running   sync.WaitGroup
+}
+
+// holding is one address that is held.
+type holding struct {
+	address   host.Address
+	device    *host.Device // as it was last seen; shared by the holdings on it
+	broken    error        // why the address is not there, nil when it is
+	repairs   []time.Time  // the last times when it was put back
+	step      int          // in the schedule
+	due       time.Time    // of the next announcement, or attempt to put it back; zero for never
+	announced uint64       // frames sent
+	failed    uint64       // frames that could not be sent
+	repaired  uint64
+	lastError error
+}
+
+// place is one address on one interface.
+type place struct {
+	prefix netip.Prefix
+	index  int
+}
+
+func placeOf(a host.Address) place { return place{a.Prefix, a.Index} }
+
+func newKeeper() *keeper {
+	return &keeper{held: map[*address]*holding{}, places: map[place]*address{}}
+}
+
+// keep begins to look after an address; call it locked.
+func (k *keeper) keep(a *address, h *holding) {
+	k.leave(a)
+	k.held[a], k.places[placeOf(h.address)] = h, a
+}
+
+// leave ends looking after an address; call it locked.
+func (k *keeper) leave(a *address) {
+	h := k.held[a]
+	if h == nil {
+		return
+	}
+	delete(k.held, a)
+	if at := placeOf(h.address); k.places[at] == a {
+		delete(k.places, at)
+	}
+}
+
+// use counts an open agent.
+func (k *keeper) use() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.users++
+}
+
+// release counts an agent out, and ends everything with the last one.
+func (k *keeper) release(a *address) error {
+	k.mu.Lock()
+	k.leave(a)
+	k.users--
+	last := k.users <= 0
+	var errs []error
+	if last && k.netlink != nil {
+		errs = append(errs, k.netlink.Close())
+		k.netlink = nil
+	}
+	if last && k.watch != nil {
+		close(k.ended)
+		errs = append(errs, k.announcer.Close(), k.watch.Close())
+		k.watch = nil
+	}
+	k.mu.Unlock()
+	if last {
+		k.running.Wait()
+	}
+	return errors.Join(errs...)
+}
+
+// open opens what is needed to look at addresses; call it locked.
+func (k *keeper) open() (err error) {
+	if k.netlink == nil {
+		k.netlink, err = host.OpenNetlink()
+	}
+	return err
+}
+
+// start opens what is needed to hold addresses, and begins to look after them; call it locked.
+func (k *keeper) start() error {
+	if err := k.open(); err != nil {
+		return err
+	}
+	if k.watch != nil {
+		return nil
+	}
+	announcer, err := host.OpenAnnouncer()
+	if err != nil {
+		return err
+	}
+	watch, err := host.WatchAddresses()
+	if err != nil {
+		return errors.Join(err, announcer.Close())
+	}
+	k.announcer, k.watch = announcer, watch
+	k.wake, k.ended = make(chan struct{}, 1), make(chan struct{})
+	k.running.Go(func() { k.follow(watch) })
+	k.running.Go(func() { k.schedule(k.wake, k.ended) })
+	return nil
+}
+
+// hold adds addresses, announces them and looks after them from then on. Those that are there already are adopted. It says
+// how many were done, in their order, before the error.
+func (k *keeper) hold(ctx context.Context, list []*address) (done int, err error) {
+	var known devices
+	for done < len(list) {
+		if ctx.Err() != nil {
+			return done, context.Cause(ctx)
+		}
+		n, err := k.holdSome(list[done:min(done+chunk, len(list))], &known)
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// holdSome is hold for one chunk. The lock keeps it in one piece for those who look after the addresses.
+func (k *keeper) holdSome(list []*address, known *devices) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.start(); err != nil {
+		return 0, err
+	}
+	wanted := make([]host.Address, 0, len(list))
+	found := make([]*host.Device, 0, len(list))
+	var failure error
+	for _, a := range list {
+		address, device, err := a.want.resolve(k.netlink, known)
+		if err != nil {
+			failure = err
+			break
+		}
+		wanted, found = append(wanted, address), append(found, device)
+	}
+	for i, err := range k.netlink.AddAddresses(wanted) {
+		if err != nil { // what came after it is taken back
+			k.netlink.RemoveAddresses(wanted[i+1:])
+			wanted, failure = wanted[:i], err
+			break
+		}
+	}
+	batch := make([]*holding, len(wanted))
+	for i := range wanted {
+		batch[i] = &holding{address: wanted[i], device: found[i]}
+		k.keep(list[i], batch[i])
+		batch[i].restart(time.Now())
+	}
+	k.announce(batch)
+	for i, h := range batch {
+		h.advance(list[i].refresh, time.Now())
+	}
+	k.rouse()
+	return len(wanted), failure
+}
+
+// drop stops looking after addresses and removes them, wherever on their interfaces they are. It says how many were done,
+// in their order, before the error.
+func (k *keeper) drop(ctx context.Context, list []*address) (done int, err error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.open(); err != nil {
+		return 0, err
+	}
+	for _, a := range list {
+		k.leave(a)
+	}
+	entries, owner, err := k.entries(list)
+	if err != nil {
+		return 0, err
+	}
+	defer k.keepSecondaries(entries)()
+	errs := k.netlink.RemoveAddresses(entries)
+	done = len(list)
+	for i, e := range errs {
+		if e != nil && owner[i] < done {
+			done, err = owner[i], e
+		}
+	}
+	return done, err
+}
+
+// entries are the addresses of the machine that belong to list, and the index in list of each; call it locked.
+func (k *keeper) entries(list []*address) (entries []host.Address, owner []int, err error) {
+	all, err := k.netlink.ListAddresses(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	wanted := make(map[netip.Addr][]int, len(list))
+	for i, a := range list {
+		wanted[a.want.addr] = append(wanted[a.want.addr], i)
+	}
+	var known devices
+	for _, entry := range all {
+		for _, i := range wanted[entry.Prefix.Addr()] {
+			here, err := list[i].want.here(k.netlink, &known, entry)
+			if err != nil {
+				return nil, nil, err
+			}
+			if here {
+				entries, owner = append(entries, entry), append(owner, i)
+				break
+			}
+		}
+	}
+	return entries, owner, nil
+}
+
+// here says whether an address of the machine is this resource.
+func (p placement) here(n *host.Netlink, known *devices, entry host.Address) (bool, error) {
+	index := 0
+	if p.device != "" {
+		device, err := known.byName(n, p.device)
+		if errors.Is(err, host.ErrNoInterface) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		index = device.Index
+	}
+	const loopback = 1 // in every network namespace
+	return p.entryOf(entry, index, loopback), nil
+}
+
+// keepSecondaries sees to it that the kernel does not remove other addresses of a subnet together with its first one. The
+// returned function undoes that.
+func (k *keeper) keepSecondaries(entries []host.Address) (restore func()) {
+	var restores []func()
+	done := map[int]bool{}
+	for _, e := range entries {
+		if done[e.Index] || !e.Prefix.Addr().Is4() || e.Secondary() {
+			continue
+		}
+		done[e.Index] = true
+		if d, err := k.netlink.DeviceByIndex(e.Index); err == nil {
+			restores = append(restores, host.PromoteSecondaries(d.Name))
+		}
+	}
+	return func() {
+		for _, restore := range restores {
+			restore()
+		}
+	}
+}
+
+// examine says which addresses are there.
+func (k *keeper) examine(list []*address) ([]haresources.State, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.open(); err != nil {
+		return nil, err
+	}
+	entries, owner, err := k.entries(list)
+	if err != nil {
+		return nil, err
+	}
+	states := make([]haresources.State, len(list))
+	for i := range states {
+		states[i] = haresources.Stopped
+	}
+	for i, e := range entries {
+		states[owner[i]] = haresources.Running
+		if e.DADFailed() {
+			states[owner[i]] = haresources.Failed
+		}
+	}
+	return states, nil
+}
+
+// describe says where an address is and how often it was announced.
+func (k *keeper) describe(a *address) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.held[a]
+	if h == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%v on %s, announced by %d frames", h.address.Prefix, h.device.Name, h.announced)
+	if h.failed > 0 {
+		text += fmt.Sprintf(", %d not sent: %v", h.failed, h.lastError)
+	}
+	if h.repaired > 0 {
+		text += fmt.Sprintf(", put back %d times", h.repaired)
+	}
+	if !h.device.Ready() {
+		text += ", no carrier"
+	}
+	return text
+}
