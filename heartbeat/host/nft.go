@@ -148,9 +148,9 @@ func (n *NFT) list() (r Ruleset, err error) {
 	return r, err
 }
 
-// MarkTable makes a table that holds nothing but one chain, without a hook, of the given name: a note that lives and dies
-// with the rules. What the table held before is gone; an empty chain removes the table. All this is one transaction.
-func (n *NFT) MarkTable(t Table, chain string) error {
+// MarkTable makes a table that holds nothing but chains of the given names, none of them with a hook: a note that lives and
+// dies with the rules. What the table held before is gone; without chains the table is removed. All this is one transaction.
+func (n *NFT) MarkTable(t Table, chains ...string) error {
 	name := nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(t.Name))
 	message := func(kind, flags int, attrs ...*nl.RtAttr) *nl.NetlinkRequest {
 		m := nftRequest(kind, flags, t.Family)
@@ -163,9 +163,11 @@ func (n *NFT) MarkTable(t Table, chain string) error {
 		message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, name),
 		message(unix.NFT_MSG_DELTABLE, 0, name),
 	}
-	if chain != "" {
-		batch = append(batch, message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, name),
-			message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, name, nl.NewRtAttr(unix.NFTA_CHAIN_NAME, nl.ZeroTerminated(chain))))
+	if len(chains) > 0 {
+		batch = append(batch, message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, name))
+	}
+	for _, chain := range chains {
+		batch = append(batch, message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, name, nl.NewRtAttr(unix.NFTA_CHAIN_NAME, nl.ZeroTerminated(chain))))
 	}
 	if err := n.commit(batch); err != nil {
 		return fmt.Errorf("write nftables table %v: %w", t, err)

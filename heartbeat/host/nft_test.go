@@ -112,7 +112,7 @@ func TestTableIsMarked(t *testing.T) {
 			t.Fatalf("after marking as %s: %+v", chain, r.Chains)
 		}
 	}
-	if err := n.MarkTable(mark, ""); err != nil {
+	if err := n.MarkTable(mark); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := n.List(); err != nil || len(r.Tables) != 0 {
