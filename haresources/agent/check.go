@@ -24,6 +24,8 @@ func Check(r haresources.Resource, env Environment) fault.List {
 	case haresources.ClassHeartbeat:
 		if native(env.Paths, r.Name) {
 			c.address()
+		} else if open := ownKind(env.Paths, r.Name); open != nil {
+			c.kind(open)
 		} else {
 			c.script(env.Paths.ResourceDir, env.Paths.InitDir)
 		}
@@ -108,7 +110,7 @@ func statError(path string) error {
 
 // scripts are the names that would have been found.
 func (c *checker) scripts(dirs []string) []string {
-	names := []string{"IPaddr", "IPaddr2", "IPv6addr"}
+	names := append([]string{"IPaddr", "IPaddr2", "IPv6addr"}, kindNames()...)
 	for _, dir := range dirs {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {

@@ -35,6 +35,7 @@ type Environment struct {
 	Paths   Paths
 	Node    string   // own name, for hooks
 	Environ []string // the whole environment of every program that is run (protocol section 8.3)
+	Pass    []Pass   // what no Firewall may hold up
 }
 
 // environ is the environment of a program: env's, with more, of which the last one of a name counts.
@@ -63,6 +64,9 @@ func Open(env Environment) haresources.Opener {
 		case haresources.ClassHeartbeat:
 			if native(env.Paths, r.Name) {
 				return openAddress(k, r)
+			}
+			if open := ownKind(env.Paths, r.Name); open != nil {
+				return open(env, r)
 			}
 			return &script{env: env, name: r.Name, args: r.Args, dirs: []string{env.Paths.ResourceDir, env.Paths.InitDir}, own: ownedByText}, nil
 		case haresources.ClassLSB:

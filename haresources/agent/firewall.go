@@ -1,0 +1,363 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"hapair/haresources"
+	"hapair/heartbeat/fault"
+	"hapair/heartbeat/host"
+)
+
+// firewall is the resource Firewall::ACTIVE[::STANDBY]: the rules of the node that holds the group, and optionally other
+// ones for the node that does not. Without those the active rules stay loaded when the group goes.
+//
+// Rules are tried in a namespace of their own before they are loaded, loaded in one transaction that replaces exactly the
+// tables that they consist of, and read back. When they cannot be loaded, the rules that are there stay.
+type firewall struct {
+	env    Environment
+	paths  map[role]string // of roleActive and, if there is one, roleStandby
+	table  host.Table      // that holds our mark
+	redo   chan struct{}   // asks the watcher to look at the files again
+	nft    *host.NFT       // nil until it is needed
+	loaded handles         // nil when not loaded by this process
+
+	mu    sync.Mutex
+	cache map[role]*compiled
+	kept  error // why the rules of another role are in force
+	seen  struct {
+		generation uint32 // 0 for none
+		state      haresources.State
+	}
+	describe string
+}
+
+// openFirewall makes the agent.
+func openFirewall(env Environment, r haresources.Resource) (haresources.Agent, error) {
+	if len(r.Args) < 1 || len(r.Args) > 2 {
+		return nil, errors.New("Firewall takes one or two arguments: Firewall::FILE of the active node[::FILE of the standby node]")
+	}
+	f := &firewall{
+		env: env, paths: map[role]string{roleActive: r.Args[0]}, cache: map[role]*compiled{}, redo: make(chan struct{}, 1),
+		table: host.Table{Family: "inet", Name: ownTable + "firewall_" + mix(r.Args[0], "")[:8]},
+	}
+	if len(r.Args) == 2 {
+		f.paths[roleStandby] = r.Args[1]
+	}
+	for _, path := range f.paths {
+		if !filepath.IsAbs(path) {
+			return nil, fmt.Errorf("the path of the rules must begin with a slash: %s", path)
+		}
+	}
+	return f, nil
+}
+
+// Timeout leaves room for rulesets with tens of thousands of elements.
+func (f *firewall) Timeout(op haresources.Operation) time.Duration {
+	if op == haresources.OpStatus {
+		return 0
+	}
+	return time.Minute
+}
+
+// Configure has changed files loaded after a reload.
+func (f *firewall) Configure(func(string) string) error {
+	select {
+	case f.redo <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Close ends what Status and Start have opened. The rules stay.
+func (f *firewall) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.nft == nil {
+		return nil
+	}
+	defer func() { f.nft = nil }()
+	return f.nft.Close()
+}
+
+// Describe says which rules are in force.
+func (f *firewall) Describe() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.describe
+}
+
+// Start puts the active rules in force. Where they cannot be loaded and there are other rules, those stay, and Start
+// succeeds with a complaint: a takeover does not fail over a mistyped rule.
+func (f *firewall) Start(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.become(ctx, roleActive)
+}
+
+// Stop puts the standby rules in force; without such, the active ones stay.
+func (f *firewall) Stop(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.become(ctx, roleStandby)
+}
+
+// Standby makes a node ready that does not hold the group: it loads the standby rules or, where there are none, the active
+// ones, so that a takeover has nothing left to load.
+func (f *firewall) Standby(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, own := f.paths[roleStandby]; own {
+		_, err := f.compile(ctx, roleActive)
+		return errors.Join(err, f.become(ctx, roleStandby))
+	}
+	return f.load(ctx, roleActive, roleStandby)
+}
+
+// Prepare loads the active rules before the group is taken over.
+func (f *firewall) Prepare(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.load(ctx, roleActive, roleStandby)
+}
+
+// become puts the rules of a role in force.
+func (f *firewall) become(ctx context.Context, to role) error {
+	if _, own := f.paths[to]; !own {
+		return f.remark(to)
+	}
+	err := f.load(ctx, to, to)
+	if err == nil {
+		return nil
+	}
+	return f.keep(ctx, to, err)
+}
+
+// remark notes another role for the rules that are loaded, if they are ours.
+func (f *firewall) remark(to role) error {
+	r, err := f.list()
+	if err != nil {
+		return err
+	}
+	m := readMark(r, f.table)
+	if m.role == roleNone || m.role == to {
+		return nil
+	}
+	m.role = to
+	f.forget()
+	f.describe = "loaded, " + string(to)
+	return f.nft.MarkTable(f.table, m.chains()...)
+}
+
+// load puts the rules of a role in force, noted as those of another one.
+func (f *firewall) load(ctx context.Context, content, as role) error {
+	c, err := f.compile(ctx, content)
+	if err != nil {
+		return err
+	}
+	r, err := f.list()
+	if err != nil {
+		return err
+	}
+	before := readMark(r, f.table)
+	now := mark{role: as, digest: c.digest, tables: c.tables}
+	if before.digest != c.digest || c.differs(r, f.loaded) != "" {
+		return f.replace(ctx, c, before, now)
+	}
+	f.settle(c, as)
+	if before.role == as {
+		return nil
+	}
+	return f.nft.MarkTable(f.table, now.chains()...)
+}
+
+// replace loads rules, and reads them back. When somebody else changed them in that instant, they are loaded once more.
+func (f *firewall) replace(ctx context.Context, c *compiled, before, now mark) error {
+	script, err := f.transaction(ctx, c, before, now)
+	if err != nil {
+		return err
+	}
+	var difference string
+	for range 2 {
+		lines, err := tool{name: "nft", args: []string{"-f", "-"}, stdin: script, dir: c.dir}.run(ctx, f.env)
+		if err != nil {
+			return locate(lines, fmt.Errorf("load the rules: %w", err))
+		}
+		r, err := f.list()
+		if err != nil {
+			return err
+		}
+		if difference = c.differs(r, nil); difference == "" {
+			f.loaded = c.handlesOf(r)
+			f.settle(c, now.role)
+			return nil
+		}
+	}
+	return fmt.Errorf("loaded the rules, and found them changed at once: %s", difference)
+}
+
+// transaction is the script for nft: the rules, without what only the rules before them consisted of, and the mark.
+func (f *firewall) transaction(ctx context.Context, c *compiled, before, now mark) (string, error) {
+	var gone, own string
+	for _, t := range before.tables {
+		gone += removeTable(t)
+	}
+	if c.flushes {
+		var err error
+		if own, err = f.ownTables(ctx); err != nil {
+			return "", err
+		}
+	}
+	return gone + c.script + own + now.script(f.table), nil
+}
+
+// ownTables are the commands that make the other tables of this program again, after a file has emptied the ruleset.
+func (f *firewall) ownTables(ctx context.Context) (string, error) {
+	r, err := f.list()
+	if err != nil {
+		return "", err
+	}
+	var script string
+	for _, t := range r.Tables {
+		if t == f.table || !isOwn(t) {
+			continue
+		}
+		lines, err := tool{name: "nft", args: []string{"-s", "list", "table", t.Family, t.Name}}.run(ctx, f.env)
+		if err != nil {
+			return "", err
+		}
+		for _, line := range lines {
+			script += line + "\n"
+		}
+	}
+	return script, nil
+}
+
+// keep leaves the rules that are there in force, when those of a role cannot be loaded.
+func (f *firewall) keep(ctx context.Context, to role, why error) error {
+	r, err := f.list()
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	if ctx.Err() != nil || to == roleActive && !protects(r) {
+		return fmt.Errorf("%w; there are no other rules to keep", why)
+	}
+	f.forget()
+	f.kept = fmt.Errorf("the %s rules could not be loaded, the rules before them stay in force: %w", to, why)
+	f.describe = f.kept.Error()
+	if say := haresources.OutputTo(ctx); say != nil {
+		say("ERROR: " + f.kept.Error())
+	}
+	m := readMark(r, f.table)
+	m.role, m.digest = to, keptDigest
+	return f.nft.MarkTable(f.table, m.chains()...)
+}
+
+// settle notes that rules are in force.
+func (f *firewall) settle(c *compiled, as role) {
+	f.kept = nil
+	f.forget()
+	passing := 0
+	for _, chain := range c.chains {
+		if len(chain.Rules) > 0 && chain.Rules[0].Comment == passComment {
+			passing++
+		}
+	}
+	f.describe = fmt.Sprintf("%s, %d rules in %d chains, heartbeats pass first in %d of them", as, c.rules, len(c.chains), passing)
+	if as == roleStandby {
+		f.describe = "loaded, " + f.describe
+	}
+}
+
+// forget has the next Status look at everything.
+func (f *firewall) forget() { f.seen.generation = 0 }
+
+// list reads the rules of this machine.
+func (f *firewall) list() (host.Ruleset, error) {
+	if f.nft == nil {
+		n, err := host.OpenNFT()
+		if err != nil {
+			return host.Ruleset{}, err
+		}
+		f.nft = n
+	}
+	return f.nft.List()
+}
+
+// compile is the rules of a role, from the cache while the files are the same.
+func (f *firewall) compile(ctx context.Context, of role) (*compiled, error) {
+	path := f.paths[of]
+	source, err := readRules(path)
+	if err != nil {
+		return nil, err
+	}
+	if c := f.cache[of]; c != nil && c.source == source.digest {
+		return c, nil
+	}
+	c, err := compile(ctx, f.env, path)
+	if err != nil {
+		return nil, err
+	}
+	f.cache[of] = c
+	return c, nil
+}
+
+// Status says whether the active rules are in force. As long as nothing at all has changed in the kernel's rules it asks for
+// their generation only.
+func (f *firewall) Status(ctx context.Context) (haresources.State, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.nft != nil && f.seen.generation != 0 {
+		if g, err := f.nft.Generation(); err == nil && g == f.seen.generation {
+			return f.seen.state, nil
+		}
+	}
+	r, err := f.list()
+	if err != nil {
+		return haresources.Unknown, err
+	}
+	state, err := f.judge(ctx, r)
+	if err == nil {
+		f.seen.generation, f.seen.state = r.Generation, state
+	}
+	return state, err
+}
+
+// judge says what a ruleset means for the resource.
+func (f *firewall) judge(ctx context.Context, r host.Ruleset) (haresources.State, error) {
+	m := readMark(r, f.table)
+	if m.role != roleActive {
+		return haresources.Stopped, nil
+	}
+	if m.digest == keptDigest {
+		if f.kept == nil {
+			f.describe = "the rules of another role are in force, since the active ones could not be loaded"
+		}
+		return haresources.Running, nil
+	}
+	c, err := f.compile(ctx, roleActive)
+	if err != nil || c.digest != m.digest {
+		f.describe = "active; the files have changed since they were loaded: `heartbeat reload` loads them"
+		return haresources.Running, nil
+	}
+	if difference := c.differs(r, f.loaded); difference != "" {
+		return haresources.Failed, fmt.Errorf("somebody has changed the rules: %s", difference)
+	}
+	if f.describe == "" {
+		f.settle(c, roleActive)
+	}
+	return haresources.Running, nil
+}
+
+// fileFault makes any error a fault of the file.
+func fileFault(path string, err error) fault.Fault {
+	var f fault.Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return fault.Fault{File: path, Severity: fault.Error, Message: err.Error()}
+}
