@@ -134,6 +134,6 @@ func (n *Node) rearm(g *group) {
 	if !g.lapsed || !p.current || p.acked < g.wantedAt || g.peerHold.runs() {
 		return
 	}
-	n.transition(Info, p.name+" took nothing meanwhile", "Resource group %s answers again", g.Name)
+	n.transition(Info, p.name+" says that it holds nothing of it", "Resource group %s answers again", g.Name)
 	n.answerAgain(g)
 }

@@ -130,6 +130,8 @@ func (s *scenario) pair(words []string) error {
 			o.deadtime, err = time.ParseDuration(value)
 		case "initdead":
 			o.initdead, err = time.ParseDuration(value)
+		case "script":
+			o.scriptTime, err = time.ParseDuration(value)
 		case "lease":
 			o.lease = value == "on"
 		case "auto_failback":

@@ -164,6 +164,9 @@ func TestSimulation(t *testing.T) {
 		steps += w.steps
 		if w.fault != "" {
 			failures++
+			if os.Getenv("SIM_FAILFAST") != "" {
+				t.Fatalf("seed %d: %s", seed, w.fault)
+			}
 			if failures > 3 {
 				continue
 			}

@@ -258,7 +258,7 @@ func (n *Node) adopt(g *group) {
 	if g.wish != wishWant {
 		n.wishFor(g, wishWant)
 	}
-	if g.peerHold == holdIdle && p.acked >= g.wantedAt {
+	if g.peerHold == holdIdle && p.acked >= g.wantedAt && !n.unheard() {
 		n.acquire(g, "found running at start: held before the restart of this daemon")
 	}
 }
