@@ -30,6 +30,8 @@ type world struct {
 	serviceCut bool                               // the service network between the nodes is down
 	walked     map[string]bool                    // steps of the state table that were taken
 	script     *scenario                          // nil outside scenario files
+	overhear   func(m *machine, s heartbeat.Send) // sees every frame that a node sends; nil: nobody does
+	deaf       [2]bool                            // which machine cannot reach the ping nodes
 	echo       func(m *machine, s heartbeat.Send) // what becomes of a frame to a ping node; nil: it is lost
 }
 
@@ -445,6 +447,9 @@ func (m *machine) release(a heartbeat.Release) {
 func (m *machine) transmit(s heartbeat.Send) {
 	w := m.w
 	other := w.nodes[1-m.index]
+	if w.overhear != nil {
+		w.overhear(m, s)
+	}
 	if w.echo != nil && s.Link != "" {
 		w.echo(m, s)
 		return
