@@ -129,7 +129,7 @@ func TestTableIsMarked(t *testing.T) {
 func TestRulesAreWatched(t *testing.T) {
 	i := isolate(t)
 	n := openNFT(t, i)
-	var w *host.NFTWatch
+	var w *host.Changes
 	var err error
 	i.Do(func() { w, err = host.WatchNFT() })
 	if err != nil {
