@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +26,8 @@ type keeper struct {
 	watch     *host.AddressWatch
 	held      map[*address]*holding
 	places    map[place]*address // where they are, for news of the kernel
-	wake      chan struct{} // the schedule has changed
-	ended     chan struct{} // closed to end the goroutines
+	wake      chan struct{}      // the schedule has changed
+	ended     chan struct{}      // closed to end the goroutines
 	running   sync.WaitGroup
 }
 
@@ -220,7 +221,9 @@ func (k *keeper) drop(ctx context.Context, list []*address) (done int, err error
 	return done, err
 }
 
-// entries are the addresses of the machine that belong to list, and the index in list of each; call it locked.
+// entries are the addresses of the machine that belong to list, and the index in list of each; call it locked. They come in
+// an order in which they can be removed quickly: the first address of a subnet, which the kernel would have to replace by
+// the next one, after all others.
 func (k *keeper) entries(list []*address) (entries []host.Address, owner []int, err error) {
 	all, err := k.netlink.ListAddresses(0)
 	if err != nil {
@@ -231,7 +234,7 @@ func (k *keeper) entries(list []*address) (entries []host.Address, owner []int, 
 		wanted[a.want.addr] = append(wanted[a.want.addr], i)
 	}
 	var known devices
-	for _, entry := range all {
+	for _, entry := range slices.Backward(all) {
 		for _, i := range wanted[entry.Prefix.Addr()] {
 			here, err := list[i].want.here(k.netlink, &known, entry)
 			if err != nil {

@@ -146,28 +146,24 @@ func parseAddress(body []byte) (Address, bool) {
 		return Address{}, false
 	}
 	m := nl.DeserializeIfAddrmsg(body)
-	attrs, err := nl.ParseRouteAttr(body[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return Address{}, false
-	}
 	a := Address{Index: int(m.Index), Flags: uint32(m.Flags)}
 	var local, remote netip.Addr
-	for _, attr := range attrs {
-		switch attr.Attr.Type {
+	attributes(body[unix.SizeofIfAddrmsg:], func(kind uint16, value []byte) {
+		switch kind {
 		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(attr.Value)
+			local, _ = netip.AddrFromSlice(value)
 		case unix.IFA_ADDRESS:
-			remote, _ = netip.AddrFromSlice(attr.Value)
+			remote, _ = netip.AddrFromSlice(value)
 		case unix.IFA_BROADCAST:
-			a.Broadcast, _ = netip.AddrFromSlice(attr.Value)
+			a.Broadcast, _ = netip.AddrFromSlice(value)
 		case unix.IFA_LABEL:
-			a.Label = nl.BytesToString(attr.Value)
+			a.Label = nl.BytesToString(value)
 		case unix.IFA_FLAGS:
-			if len(attr.Value) == 4 {
-				a.Flags = nl.NativeEndian().Uint32(attr.Value)
+			if len(value) == 4 {
+				a.Flags = nl.NativeEndian().Uint32(value)
 			}
 		}
-	}
+	})
 	if !local.IsValid() {
 		local = remote // IPv6 has IFA_LOCAL on point-to-point links only
 	}

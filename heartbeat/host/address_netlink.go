@@ -192,6 +192,18 @@ func walk(data []byte, each func(unix.NlMsghdr, []byte) error) error {
 	return nil
 }
 
+// attributes walks the attributes of a message, without copying them; it ends at the first one that makes no sense.
+func attributes(data []byte, each func(kind uint16, value []byte)) {
+	for len(data) >= unix.SizeofRtAttr {
+		length := int(nl.NativeEndian().Uint16(data))
+		if length < unix.SizeofRtAttr || length > len(data) {
+			return
+		}
+		each(nl.NativeEndian().Uint16(data[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), data[unix.SizeofRtAttr:length])
+		data = data[min((length+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1), len(data)):]
+	}
+}
+
 // answer is the error in an acknowledgement, with the kernel's words where it has some.
 func answer(h unix.NlMsghdr, body []byte) error {
 	if len(body) < 4+unix.SizeofNlMsghdr {
@@ -210,14 +222,10 @@ func answer(h unix.NlMsghdr, body []byte) error {
 		request := int(nl.NativeEndian().Uint32(body[4:])) - unix.SizeofNlMsghdr
 		rest = rest[min(max(request, 0), len(rest)):]
 	}
-	attrs, parseErr := nl.ParseRouteAttr(rest)
-	if parseErr != nil {
-		return err
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
-			return fmt.Errorf("%w: %s", err, nl.BytesToString(a.Value))
+	attributes(rest, func(kind uint16, value []byte) {
+		if kind == unix.NLMSGERR_ATTR_MSG {
+			err = fmt.Errorf("%w: %s", err, nl.BytesToString(value))
 		}
-	}
+	})
 	return err
 }

@@ -88,20 +88,16 @@ func parseDevice(body []byte) (d Device) {
 	}
 	m := nl.DeserializeIfInfomsg(body)
 	d.Index, d.Type, d.Flags = int(m.Index), m.Type, m.Flags
-	attrs, err := nl.ParseRouteAttr(body[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return d
-	}
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	attributes(body[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
+		switch kind {
 		case unix.IFLA_IFNAME:
-			d.Name = nl.BytesToString(a.Value)
+			d.Name = nl.BytesToString(value)
 		case unix.IFLA_ADDRESS:
-			d.Addr = append(net.HardwareAddr(nil), a.Value...)
+			d.Addr = append(net.HardwareAddr(nil), value...)
 		case unix.IFLA_BROADCAST:
-			d.Broadcast = append(net.HardwareAddr(nil), a.Value...)
+			d.Broadcast = append(net.HardwareAddr(nil), value...)
 		}
-	}
+	})
 	return d
 }
 
@@ -172,19 +168,18 @@ func parseRoute(body []byte, addr netip.Addr) (p Place) {
 		return p
 	}
 	m := nl.DeserializeRtMsg(body)
-	attrs, err := nl.ParseRouteAttr(body[unix.SizeofRtMsg:])
-	if err != nil || m.Type != unix.RTN_UNICAST {
+	if m.Type != unix.RTN_UNICAST {
 		return p
 	}
 	p.Direct = true
 	p.Subnet, _ = addr.Prefix(int(m.Dst_len))
-	for _, a := range attrs {
-		switch a.Attr.Type {
-		case unix.RTA_OIF:
-			p.Index = int(nl.NativeEndian().Uint32(a.Value))
-		case unix.RTA_GATEWAY, unix.RTA_VIA:
+	attributes(body[unix.SizeofRtMsg:], func(kind uint16, value []byte) {
+		switch {
+		case kind == unix.RTA_OIF && len(value) == 4:
+			p.Index = int(nl.NativeEndian().Uint32(value))
+		case kind == unix.RTA_GATEWAY, kind == unix.RTA_VIA:
 			p.Direct = false
 		}
-	}
+	})
 	return p
 }

@@ -1,0 +1,498 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"hapair/haresources"
+	"hapair/haresources/agent"
+)
+
+// TestAddressForms: every form of the field, as it ends up on the interface.
+func TestAddressForms(t *testing.T) {
+	newPatch(t, "10.0.0.1/24", "2001:db8::1/64")
+	for spec, want := range map[string]string{
+		"10.0.0.5":                                   "10.0.0.5/24 brd 10.0.0.255",
+		"10.0.0.5/32":                                "10.0.0.5/32",
+		"IPaddr::10.0.0.5/24":                        "10.0.0.5/24 brd 10.0.0.255",
+		"IPaddr2::10.0.0.5/255.255.0.0":              "10.0.0.5/16 brd 10.0.255.255",
+		"10.0.0.5/24/near":                           "10.0.0.5/24 brd 10.0.0.255",
+		"10.9.0.5/24/near":                           "10.9.0.5/24 brd 10.9.0.255",
+		"10.9.0.5/31/near":                           "10.9.0.5/31",
+		"10.0.0.5/24/near:0":                         "10.0.0.5/24 near:0 brd 10.0.0.255",
+		"IPaddr2::10.0.0.5/24/near:vip1/10.0.0.127":  "10.0.0.5/24 near:vip1 brd 10.0.0.127",
+		"10.0.0.5/24/near/10.0.0.255":                "10.0.0.5/24 brd 10.0.0.255",
+		"10.0.0.5/24/10.0.0.127":                     "10.0.0.5/24 brd 10.0.0.127",
+		"10.0.0.5//8/near:10":                        "10.0.0.5/8 near:10 brd 10.255.255.255",
+		"2001:db8::5":                                "2001:db8::5/64",
+		"2001:db8::5/128":                            "2001:db8::5/128",
+		"IPv6addr::2001:db8::5/48/near":              "2001:db8::5/48",
+		"IPaddr2::2001:db8::5/64":                    "2001:db8::5/64",
+		"IPv6addr::2001:db8:0:0:0:0:0:5/64/near:lab": "2001:db8::5/64",
+	} {
+		t.Run(spec, func(t *testing.T) {
+			n := newSite(t)
+			m := n.manager(t, "alpha "+spec)
+			before := addresses(t, "near")
+			if faults := agent.Check(resource(t, spec), n.env); faults.Err() != nil {
+				t.Errorf("check: %v", faults)
+			}
+			group := m.Table().Groups[0].Name
+			if running, err := m.Examine(t.Context(), group); running || err != nil {
+				t.Fatalf("runs before: %v, %v", running, err)
+			}
+			if err := m.Acquire(t.Context(), group); err != nil {
+				t.Fatal(err)
+			}
+			if got := addresses(t, "near"); !strings.Contains("; "+got+"; ", "; "+want+"; ") {
+				t.Errorf("addresses %s, want %s", got, want)
+			}
+			if running, err := m.Examine(t.Context(), group); !running || err != nil {
+				t.Errorf("runs: %v, %v", running, err)
+			}
+			if err := m.Acquire(t.Context(), group); err != nil {
+				t.Errorf("second time: %v", err)
+			}
+			for range 2 {
+				if err := m.Release(t.Context(), group); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := addresses(t, "near"); got != before {
+				t.Errorf("addresses %s, before %s", got, before)
+			}
+		})
+	}
+}
+
+// TestAddressRefused: what is wrong with an address is said before anything starts.
+func TestAddressRefused(t *testing.T) {
+	n := newSite(t)
+	for spec, want := range map[string]string{
+		"IPaddr":                              "no address",
+		"IPaddr::/":                           "no address",
+		"IPaddr::/24":                         `"24" is not an IP address`,
+		"IPaddr::eth0":                        `"eth0" is not an IP address`,
+		"IPaddr2::10.0.0.1/24/eth0::lvs":      "ocf:heartbeat:IPaddr2::ip=10.0.0.1",
+		"IPaddr2::10.0.0.1::lvs_support=true": "lvs_support",
+		"10.0.0.1/33":                         "prefix length from 1 to 32",
+		"10.0.0.1/0":                          "prefix length from 1 to 32",
+		"10.0.0.1/eth0":                       `"eth0" is not a prefix length`,
+		"10.0.0.1/255.0.255.0":                "not a netmask",
+		"10.0.0.1/24/0:0":                     "neither an interface nor a broadcast address",
+		"10.0.0.1/24/eth0/eth1":               "neither an interface nor a broadcast address",
+		"10.0.0.1/24/eth0/10.0.0.255/x":       `"x" at the end`,
+		"10.0.0.1/24/averyverylongname0":      "is not an interface",
+		"10.0.0.1/24/eth0:averylonglabel":     "longer than 15",
+		"IPv6addr::10.0.0.1":                  "use IPaddr",
+		"127.0.0.1/8":                         "cannot be the address of a service",
+		"224.0.0.1/4":                         "cannot be the address of a service",
+		"2001:db8::1/129":                     "prefix length from 1 to 128",
+		"2001:db8::1/64/eth0/10.0.0.1":        "neither an interface nor a broadcast address",
+	} {
+		r := resource(t, spec)
+		faults := agent.Check(r, n.env)
+		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), spec) {
+			t.Errorf("%s: check says %v, want %q", spec, err, want)
+		}
+		if _, err := agent.Open(n.env)(r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: open says %v, want %q", spec, err, want)
+		}
+	}
+	for spec, want := range map[string]string{
+		"10.0.0.5/24/eth0/10.0.0.5":   "the broadcast address is the address itself",
+		"10.0.0.5/24/eth0/10.0.0.254": "10.0.0.254 is not the broadcast address of 10.0.0.0/24 (10.0.0.255, or leave it out)",
+		"10.0.0.5/32/eth0/10.0.0.255": "is not the broadcast address",
+		"10.0.0.255/24":               "is the broadcast address of its own subnet",
+		"10.0.0.0/24":                 "is the address of its subnet itself",
+	} {
+		if faults := agent.Check(resource(t, spec), n.env); faults.Err() != nil || !strings.Contains(faults.Error(), want) {
+			t.Errorf("%s: check says %v, want %q", spec, faults, want)
+		}
+	}
+}
+
+func TestAddressStartErrors(t *testing.T) {
+	newPatch(t, "10.0.0.1/24")
+	m := newSite(t).manager(t, "alpha 10.0.0.5/24/nosuch", "alpha 192.168.7.7")
+	for group, want := range map[string]string{
+		"10.0.0.5/24/nosuch": `start of "10.0.0.5/24/nosuch": no such interface "nosuch" on this machine`,
+		"192.168.7.7":        `no interface of this machine is on a network with 192.168.7.7: write 192.168.7.7/PREFIX/INTERFACE`,
+	} {
+		err := m.Acquire(t.Context(), group)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", group, err, want)
+		}
+		if err := m.Release(t.Context(), group); err != nil {
+			t.Errorf("release of %s: %v", group, err)
+		}
+	}
+}
+
+// TestAnnouncedAtOnce: the first announcement is on the wire within a millisecond or two, in both forms, then on schedule.
+func TestAnnouncedAtOnce(t *testing.T) {
+	c := newPatch(t, "10.0.0.1/24", "2001:db8::1/64")
+	m := newSite(t).manager(t, "alpha 10.0.0.5 #hapair: announce-refresh=300ms", "alpha 2001:db8::5")
+	begin := time.Now()
+	if err := m.Acquire(t.Context(), "10.0.0.5"); err != nil {
+		t.Fatal(err)
+	}
+	var times []time.Duration
+	for _, form := range []string{"request", "reply", "request", "reply", "request", "reply", "request", "reply", "request", "reply"} {
+		h := c.next(t, 2*time.Second)
+		if h.form != form || h.addr.String() != "10.0.0.5" || h.mac.String() != c.near.Attrs().HardwareAddr.String() {
+			t.Fatalf("heard %+v, want a %s", h, form)
+		}
+		if form == "request" {
+			times = append(times, h.at.Sub(begin))
+		}
+	}
+	for i, want := range []time.Duration{0, 50, 100, 200, 1000} {
+		if late := times[i] - want*time.Millisecond; late < 0 || late > 20*time.Millisecond {
+			t.Errorf("announcement %d after %v, want %d ms", i, times[i], want)
+		}
+	}
+	t.Logf("announced after %v", times)
+	for c.next(t, time.Millisecond).form != "" {
+	}
+	if err := m.Announce(t.Context(), "10.0.0.5"); err != nil {
+		t.Fatal(err)
+	}
+	if h := c.next(t, time.Second); h.form != "request" {
+		t.Errorf("announced again: heard %+v", h)
+	}
+	if detail := m.Resources("10.0.0.5")[0].Detail; !strings.Contains(detail, "10.0.0.5/24 on near, announced by ") {
+		t.Errorf("detail %q", detail)
+	}
+	if err := m.Release(t.Context(), "10.0.0.5"); err != nil {
+		t.Fatal(err)
+	}
+	for c.next(t, time.Millisecond).form != "" {
+	}
+	if h := c.next(t, 400*time.Millisecond); h.form != "" {
+		t.Errorf("heard after the release: %+v", h)
+	}
+	if err := m.Announce(t.Context(), "10.0.0.5"); err == nil {
+		t.Error("an address that is not held was announced")
+	}
+	if err := m.Acquire(t.Context(), "2001:db8::5"); err != nil {
+		t.Fatal(err)
+	}
+	if h := c.next(t, time.Second); h.form != "advertisement" || h.addr.String() != "2001:db8::5" {
+		t.Errorf("heard %+v", h)
+	}
+}
+
+// TestAddressPutBack: an address that somebody removes is back, and announced, within 100 ms.
+func TestAddressPutBack(t *testing.T) {
+	c := newPatch(t, "10.0.0.1/24", "2001:db8::1/64")
+	n := newSite(t)
+	m := n.manager(t, "alpha 10.0.0.5/24 2001:db8::5/64 10.0.0.6/24/near:x")
+	if err := m.Acquire(t.Context(), "10.0.0.5/24"); err != nil {
+		t.Fatal(err)
+	}
+	want := addresses(t, "near")
+	for i, cidr := range []string{"10.0.0.5/24", "2001:db8::5/64", "10.0.0.6/24"} {
+		for c.next(t, 10*time.Millisecond).form != "" {
+		}
+		addr, _ := netlink.ParseAddr(cidr)
+		if err := netlink.AddrDel(c.near, addr); err != nil {
+			t.Fatal(err)
+		}
+		removed := time.Now()
+		eventually(t, 100*time.Millisecond, cidr+" is back", func() bool { return sameAddresses(addresses(t, "near"), want) })
+		h := c.next(t, time.Second)
+		if !strings.HasPrefix(cidr, h.addr.String()+"/") || h.at.Sub(removed) > 100*time.Millisecond {
+			t.Errorf("heard %+v after %v", h, h.at.Sub(removed))
+		}
+		eventually(t, time.Second, "a report", func() bool { return len(n.watched()) > i })
+	}
+	if reports := n.watched(); !strings.Contains(reports[0], "removed by something other than heartbeat: put back and announced") {
+		t.Errorf("reports %q", reports)
+	}
+	if got := m.Resources("10.0.0.5/24")[0]; got.State != haresources.Running || !strings.Contains(got.Detail, "put back 1 times") {
+		t.Errorf("status %+v", got)
+	}
+	if err := m.Release(t.Context(), "10.0.0.5/24"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // what was to be put back would be there by now
+	if got := addresses(t, "near"); got != "10.0.0.1/24 brd 10.0.0.255; 2001:db8::1/64" {
+		t.Errorf("addresses after the release: %s", got)
+	}
+}
+
+// sameAddresses compares without regard to order.
+func sameAddresses(a, b string) bool {
+	list := func(s string) map[string]bool {
+		m := map[string]bool{}
+		for _, part := range strings.Split(s, "; ") {
+			m[part] = true
+		}
+		return m
+	}
+	return fmt.Sprint(list(a)) == fmt.Sprint(list(b))
+}
+
+// TestAddressFlapping: somebody who keeps removing an address is not fought at full speed, and the fight is told.
+func TestAddressFlapping(t *testing.T) {
+	c := newPatch(t, "10.0.0.1/24")
+	n := newSite(t)
+	m := n.manager(t, "alpha 10.0.0.5/24")
+	if err := m.Acquire(t.Context(), "10.0.0.5/24"); err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := netlink.ParseAddr("10.0.0.5/24")
+	eventually(t, 5*time.Second, "the report of a fight", func() bool {
+		_ = netlink.AddrDel(c.near, addr)
+		return m.Resources("10.0.0.5/24")[0].State == haresources.Failed
+	})
+	if r := m.Resources("10.0.0.5/24")[0]; !strings.Contains(r.LastError, "keeps removing it") {
+		t.Errorf("status %+v", r)
+	}
+	eventually(t, 3*time.Second, "the address is put back all the same", func() bool { return strings.Contains(addresses(t, "near"), "10.0.0.5/24") })
+}
+
+// TestInterfaceComesBack: an interface that vanishes is told; when it is back, so is the address.
+func TestInterfaceComesBack(t *testing.T) {
+	c := newPatch(t, "10.0.0.1/24")
+	n := newSite(t)
+	m := n.manager(t, "alpha 10.0.0.5/24/near 2001:db8::5/64/near")
+	if err := m.Acquire(t.Context(), "10.0.0.5/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(c.near); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Second, "the loss is told", func() bool { return m.Resources("10.0.0.5/24/near")[0].State == haresources.Failed })
+	if err := m.Announce(t.Context(), "10.0.0.5/24/near"); err == nil {
+		t.Error("an address without an interface was announced")
+	}
+	c.lay(t)
+	eventually(t, 3*time.Second, "the addresses are back", func() bool {
+		got := addresses(t, "near")
+		return strings.Contains(got, "10.0.0.5/24") && strings.Contains(got, "2001:db8::5/64")
+	})
+	eventually(t, time.Second, "the return is told", func() bool { return m.Resources("10.0.0.5/24/near")[0].State == haresources.Running })
+	if err := m.Release(t.Context(), "10.0.0.5/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	if got := addresses(t, "near"); got != "" {
+		t.Errorf("addresses %s", got)
+	}
+}
+
+// TestCarrierComesBack: what could not be heard without a carrier is announced when it is back.
+func TestCarrierComesBack(t *testing.T) {
+	c := newPatch(t, "10.0.0.1/24")
+	if err := netlink.LinkSetDown(c.near); err != nil {
+		t.Fatal(err)
+	}
+	m := newSite(t).manager(t, "alpha 10.0.0.5/24/near 2001:db8::5/64/near #hapair: announce-refresh=off")
+	if err := m.Acquire(t.Context(), "10.0.0.5/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	if h := c.next(t, 1500*time.Millisecond); h.form != "" {
+		t.Fatalf("heard %+v", h)
+	}
+	if err := netlink.LinkSetUp(c.near); err != nil {
+		t.Fatal(err)
+	}
+	up, forms := time.Now(), map[string]bool{}
+	for len(forms) < 3 {
+		h := c.next(t, time.Second)
+		if h.form == "" {
+			t.Fatalf("heard only %v", forms)
+		}
+		if strings.HasSuffix(h.addr.String(), "5") {
+			forms[h.form] = true
+		}
+	}
+	if took := time.Since(up); took > 100*time.Millisecond {
+		t.Errorf("announced %v after the carrier was back", took)
+	}
+}
+
+// TestReleaseKeepsOthers: removing the first address of a subnet leaves the others alone, although the kernel by default
+// does not.
+func TestReleaseKeepsOthers(t *testing.T) {
+	newPatch(t)
+	const sysctl = "/proc/sys/net/ipv4/conf/near/promote_secondaries"
+	if err := os.WriteFile(sysctl, []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	n := newSite(t)
+	m := n.manager(t, "alpha 10.0.0.5/24/near 10.0.0.6/24/near 10.0.0.7/24/near")
+	if err := m.Acquire(t.Context(), "10.0.0.5/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	table, _ := haresources.Parse("haresources", strings.NewReader("alpha 10.0.0.6/24/near 10.0.0.7/24/near"))
+	if _, err := m.Reload(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Release(t.Context(), "10.0.0.5/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	if got := addresses(t, "near"); got != "10.0.0.6/24 near brd 10.0.0.255; 10.0.0.7/24 brd 10.0.0.255" && !sameAddresses(got, "10.0.0.6/24 brd 10.0.0.255; 10.0.0.7/24 brd 10.0.0.255") {
+		t.Errorf("addresses %s", got)
+	}
+	if text, _ := os.ReadFile(sysctl); strings.TrimSpace(string(text)) != "0" {
+		t.Errorf("promote_secondaries is %s afterwards", text)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if reports := n.watched(); len(reports) > 0 {
+		t.Errorf("reports %q: the others were gone for a while", reports)
+	}
+	if err := m.Acquire(t.Context(), "10.0.0.6/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Release(t.Context(), "10.0.0.6/24/near"); err != nil {
+		t.Fatal(err)
+	}
+	if got := addresses(t, "near"); got != "" {
+		t.Errorf("addresses %s", got)
+	}
+}
+
+// TestAdoptAfterRestart: what a daemon that died left behind is found, adopted without being touched, announced and looked
+// after.
+func TestAdoptAfterRestart(t *testing.T) {
+	c := newPatch(t, "10.0.0.1/24")
+	n := newSite(t)
+	first := n.manager(t, "alpha 10.0.0.5/24 10.0.0.6/24")
+	if err := first.Acquire(t.Context(), "10.0.0.5/24"); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := addresses(t, "near"); !strings.Contains(got, "10.0.0.5/24") {
+		t.Fatalf("addresses after Close: %s", got)
+	}
+	for c.next(t, 300*time.Millisecond).form != "" {
+	}
+	second := n.manager(t, "alpha 10.0.0.5/24 10.0.0.6/24")
+	if running, err := second.Examine(t.Context(), "10.0.0.5/24"); !running || err != nil {
+		t.Fatalf("examined: %v, %v", running, err)
+	}
+	if err := second.Acquire(t.Context(), "10.0.0.5/24"); err != nil {
+		t.Fatal(err)
+	}
+	if h := c.next(t, time.Second); h.form != "request" {
+		t.Errorf("heard %+v", h)
+	}
+	addr, _ := netlink.ParseAddr("10.0.0.6/24")
+	if err := netlink.AddrDel(c.near, addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 100*time.Millisecond, "the address is put back", func() bool { return strings.Contains(addresses(t, "near"), "10.0.0.6/24") })
+}
+
+// thousand is a line with many addresses.
+func thousand(count int) string {
+	var b strings.Builder
+	b.WriteString("alpha")
+	for i := range count {
+		fmt.Fprintf(&b, " 10.%d.%d.%d/8/near", 1+i/62500, i/250%250, i%250+1)
+	}
+	return b.String()
+}
+
+// TestThousandAddresses: all are up and announced in both forms, repeated ones within the bound on bursts, and all go.
+func TestThousandAddresses(t *testing.T) {
+	c := newPatch(t)
+	n := newSite(t)
+	m := n.manager(t, thousand(1000))
+	group := m.Table().Groups[0].Name
+	begin := time.Now()
+	if err := m.Acquire(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begin)
+	forms := map[string]map[string]bool{"request": {}, "reply": {}}
+	var last time.Duration
+	for len(forms["request"]) < 1000 || len(forms["reply"]) < 1000 {
+		h := c.next(t, time.Second)
+		if h.form == "" {
+			t.Fatalf("heard only %d requests, %d replies", len(forms["request"]), len(forms["reply"]))
+		}
+		if !forms[h.form][h.addr.String()] {
+			last = h.at.Sub(begin)
+		}
+		forms[h.form][h.addr.String()] = true
+	}
+	if took > 500*time.Millisecond || last > took {
+		t.Errorf("acquired in %v, last first announcement after %v", took, last)
+	}
+	t.Logf("acquired in %v, last first announcement after %v", took, last)
+	begin = time.Now()
+	if err := m.Release(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("released in %v", time.Since(begin))
+	if got := addresses(t, "near"); got != "" {
+		t.Errorf("addresses left: %.200s", got)
+	}
+}
+
+// quiet is a Manager whose events nobody wants.
+func quiet(b *testing.B, line string) *haresources.Manager {
+	b.Helper()
+	table, _ := haresources.Parse("haresources", strings.NewReader(line))
+	m, err := haresources.New(table, agent.Open(newSite(b).env), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { m.Close() })
+	return m
+}
+
+// BenchmarkAcquireAddress is the time from the call to the first announcement on the wire, and back.
+func BenchmarkAcquireAddress(b *testing.B) {
+	c := newPatch(b, "10.0.0.1/24")
+	m := quiet(b, "alpha 10.0.0.5")
+	var announced time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		if err := m.Acquire(context.Background(), "10.0.0.5"); err != nil {
+			b.Fatal(err)
+		}
+		h := c.next(b, time.Second)
+		announced += h.at.Sub(begin)
+		b.StopTimer()
+		if err := m.Release(context.Background(), "10.0.0.5"); err != nil {
+			b.Fatal(err)
+		}
+		for c.next(b, time.Millisecond).form != "" {
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(announced.Microseconds())/float64(b.N), "µs-to-announcement")
+}
+
+// BenchmarkAcquireThousand is the time from the call until a thousand addresses are up and announced in both forms.
+func BenchmarkAcquireThousand(b *testing.B) {
+	newPatch(b)
+	m := quiet(b, thousand(1000))
+	group := m.Table().Groups[0].Name
+	var released time.Duration
+	for b.Loop() {
+		if err := m.Acquire(context.Background(), group); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		begin := time.Now()
+		if err := m.Release(context.Background(), group); err != nil {
+			b.Fatal(err)
+		}
+		released += time.Since(begin)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(released.Microseconds())/float64(b.N)/1000, "ms-to-release")
+}
