@@ -32,6 +32,7 @@ type loop struct {
 	after func(heartbeat.Instant) // called at the end of each turn, without blocking; may be nil
 	log   *Log
 
+	armed time.Duration   // what the alarm is set to, 0 for nothing
 	halt  *heartbeat.Halt // set by the action that ends the loop
 	worst atomic.Int64    // nanoseconds: the latest that the loop was ever woken
 }
@@ -46,22 +47,9 @@ const (
 
 // run works until the core halts or the context ends; the context is for emergencies, a polite stop is a request.
 func (l *loop) run(ctx context.Context) *heartbeat.Halt {
-	l.step(heartbeat.Tick{})
+	l.step(l.clock(), heartbeat.Tick{})
 	for l.halt == nil && ctx.Err() == nil {
-		if late := l.late(); late > 0 {
-			l.worst.Store(max(l.worst.Load(), int64(late)))
-			if late > stall {
-				l.settle(late)
-			}
-		}
-		l.in.drain(func(m heartbeat.Received) { l.step(m) })
-		l.handle()
-		if l.halt == nil && l.late() >= 0 {
-			l.step(heartbeat.Tick{})
-		}
-		if l.after != nil {
-			l.after(l.clock())
-		}
+		l.turn()
 		if l.halt == nil {
 			l.wait(ctx)
 		}
@@ -69,10 +57,33 @@ func (l *loop) run(ctx context.Context) *heartbeat.Halt {
 	return l.halt
 }
 
-// late is how long ago the core wanted to be woken; negative before that. A machine that was suspended is late by the boot
-// clock alone.
-func (l *loop) late() time.Duration {
-	now, due := l.clock(), l.core.Wake()
+// turn does everything that is there to be done now. The clock is read once for what was waiting, and again before anything
+// that took time.
+func (l *loop) turn() {
+	now := l.clock()
+	if late := l.late(now); late > 0 {
+		l.worst.Store(max(l.worst.Load(), int64(late)))
+		if late > stall {
+			l.settle(late)
+			now = l.clock()
+		}
+	}
+	l.in.drain(func(m heartbeat.Received) { l.step(now, m) })
+	if posted := l.in.takePosted(); len(posted) > 0 {
+		now = l.handle(posted)
+	}
+	if l.halt == nil && l.late(now) >= 0 {
+		l.step(now, heartbeat.Tick{})
+	}
+	if l.after != nil {
+		l.after(now)
+	}
+}
+
+// late is how long before now the core wanted to be woken; negative before that. A machine that was suspended is late by
+// the boot clock alone.
+func (l *loop) late(now heartbeat.Instant) time.Duration {
+	due := l.core.Wake()
 	return max(now.Mono-due.Mono, now.Boot-due.Boot)
 }
 
@@ -96,24 +107,26 @@ func (l *loop) settle(late time.Duration) {
 	}
 }
 
-// handle works off what was posted: completions, requests, and functions that want to run in the loop.
-func (l *loop) handle() {
-	for _, v := range l.in.takePosted() {
+// handle works off what was posted: completions, requests, and functions that want to run in the loop. It returns the time
+// after that.
+func (l *loop) handle(posted []any) heartbeat.Instant {
+	for _, v := range posted {
 		if l.halt != nil {
-			return
+			break
 		}
 		switch v := v.(type) {
 		case heartbeat.Event:
-			l.step(v)
+			l.step(l.clock(), v)
 		case func():
 			v()
 		}
 	}
+	return l.clock()
 }
 
 // step gives the core one event and carries out its answer, in order.
-func (l *loop) step(ev heartbeat.Event) {
-	for _, a := range l.core.Step(l.clock(), ev) {
+func (l *loop) step(now heartbeat.Instant, ev heartbeat.Event) {
+	for _, a := range l.core.Step(now, ev) {
 		if h, ok := a.(heartbeat.Halt); ok {
 			l.halt = &h
 		}
@@ -123,7 +136,14 @@ func (l *loop) step(ev heartbeat.Event) {
 
 // wait sleeps until something is in the inbox or the core is due.
 func (l *loop) wait(ctx context.Context) {
-	if err := l.alarm.Set(l.core.Wake().Boot); err != nil {
+	due := l.core.Wake().Boot
+	if due == l.armed { // most messages change no deadline
+		l.sleep(ctx)
+		return
+	}
+	l.armed = due
+	if err := l.alarm.Set(due); err != nil {
+		l.armed = 0
 		l.log.Critf("Cannot set the timer (%v): running on a coarse one", err)
 		select {
 		case <-l.in.wake:
@@ -132,9 +152,15 @@ func (l *loop) wait(ctx context.Context) {
 		}
 		return
 	}
+	l.sleep(ctx)
+}
+
+// sleep waits for whatever comes first.
+func (l *loop) sleep(ctx context.Context) {
 	select {
 	case <-l.in.wake:
 	case <-l.alarm.C():
+		l.armed = 0
 	case <-ctx.Done():
 	}
 }

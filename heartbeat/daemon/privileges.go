@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -19,7 +20,9 @@ const (
 // with the remedy, and the daemon goes on without it.
 func takePrivileges(c *config.Config, realtime bool, log *Log) {
 	debug.SetMemoryLimit(memoryLimit)
-	runtime.GOMAXPROCS(min(processors, runtime.NumCPU()))
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(processors, runtime.NumCPU()))
+	}
 	if !realtime {
 		return
 	}

@@ -103,7 +103,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config) error {
 	core := coreConfig(c, e.managed, e.media.leadsHere)
 	e.config.Store(c)
 	e.tune(c)
-	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(heartbeat.Reconfigure{Config: core}) }); err != nil {
+	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), heartbeat.Reconfigure{Config: core}) }); err != nil {
 		return err
 	}
 	for _, m := range obsolete {

@@ -38,7 +38,7 @@ func (e *engine) request(ctx context.Context, r heartbeat.Request) error {
 		e.lastRequest++
 		r.ID = e.lastRequest
 		e.replies[r.ID] = answer
-		e.loop.step(r)
+		e.loop.step(e.clock(), r)
 		delete(e.replies, r.ID)
 	})
 	if err != nil {

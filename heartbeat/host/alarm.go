@@ -3,16 +3,24 @@ package host
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Alarm wakes its owner at an instant of CLOCK_BOOTTIME, to a few microseconds, and at once on resume when that instant
 // passed during suspension. The Go runtime's own timers are rounded to the next millisecond by epoll and wake twice.
+// Its system calls are raw for the reason given at readClock. Not safe for concurrent use, except for Close.
 type Alarm struct {
 	file *os.File
+	raw  syscall.RawConn
 	c    chan struct{}
+
+	spec  unix.ItimerSpec
+	errno syscall.Errno
+	set   func(fd uintptr) // kept, so that Set does not allocate a closure
 }
 
 // NewAlarm makes a disarmed alarm. Close it when done.
@@ -22,6 +30,11 @@ func NewAlarm() (*Alarm, error) {
 		return nil, fmt.Errorf("create timer: %w", err)
 	}
 	a := &Alarm{file: os.NewFile(uintptr(fd), "timerfd"), c: make(chan struct{}, 1)}
+	if a.raw, err = a.file.SyscallConn(); err != nil {
+		a.file.Close()
+		return nil, fmt.Errorf("create timer: %w", err)
+	}
+	a.set = a.settime
 	go a.run()
 	return a, nil
 }
@@ -29,10 +42,11 @@ func NewAlarm() (*Alarm, error) {
 // run turns expiries of the timer into tokens; it ends when the file is closed.
 func (a *Alarm) run() {
 	var count [8]byte
-	for {
-		if _, err := a.file.Read(count[:]); err != nil {
-			return
-		}
+	read := func(fd uintptr) bool {
+		_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
+		return errno != unix.EAGAIN
+	}
+	for a.raw.Read(read) == nil {
 		select {
 		case a.c <- struct{}{}:
 		default:
@@ -46,24 +60,21 @@ func (a *Alarm) C() <-chan struct{} { return a.c }
 // Set arms the alarm for that instant of CLOCK_BOOTTIME, replacing what was set; an instant in the past fires at once, and
 // a negative one disarms.
 func (a *Alarm) Set(at time.Duration) error {
-	spec := unix.ItimerSpec{}
+	a.spec = unix.ItimerSpec{}
 	if at >= 0 {
-		spec.Value = unix.NsecToTimespec(max(int64(at), 1))
+		a.spec.Value = unix.NsecToTimespec(max(int64(at), 1))
 	}
-	raw, err := a.file.SyscallConn()
-	if err != nil {
+	if err := a.raw.Control(a.set); err != nil {
 		return fmt.Errorf("set timer: %w", err)
 	}
-	var setErr error
-	if err := raw.Control(func(fd uintptr) {
-		setErr = unix.TimerfdSettime(int(fd), unix.TFD_TIMER_ABSTIME, &spec, nil)
-	}); err != nil {
-		return fmt.Errorf("set timer: %w", err)
-	}
-	if setErr != nil {
-		return fmt.Errorf("set timer: %w", setErr)
+	if a.errno != 0 {
+		return fmt.Errorf("set timer: %w", a.errno)
 	}
 	return nil
+}
+
+func (a *Alarm) settime(fd uintptr) {
+	_, _, a.errno = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&a.spec)), 0, 0, 0)
 }
 
 // Close ends the alarm and its goroutine.

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"hapair/haresources"
+	"hapair/haresources/agent"
+	"hapair/heartbeat/config"
+	"hapair/heartbeat/fault"
+	"hapair/heartbeat/wire"
+)
+
+// runner runs what the administrator put beside the daemon: scripts of rc.d and hooks.
+type runner struct {
+	env atomic.Pointer[agent.Environment] // of the configuration in force
+	log *Log
+}
+
+// newRunner makes a runner for a configuration.
+func newRunner(c *config.Config, p Paths, log *Log) *runner {
+	r := &runner{log: log}
+	r.configure(c, p)
+	return r
+}
+
+// configure gives further programs the environment of another configuration.
+func (r *runner) configure(c *config.Config, p Paths) {
+	env := scriptEnvironment(c, p)
+	r.env.Store(&env)
+}
+
+// scriptEnvironment is what agents, scripts and hooks know of this node.
+func scriptEnvironment(c *config.Config, p Paths) agent.Environment {
+	return agent.Environment{Paths: agent.DefaultPaths(p.Config), Node: c.Node, Environ: environ(c, p), Pass: passes(c)}
+}
+
+// passes is the traffic that no firewall resource may hold up.
+func passes(c *config.Config) []agent.Pass {
+	var list []agent.Pass
+	for _, l := range c.Links {
+		if l.Port != 0 {
+			list = append(list, agent.Pass{Device: l.Device, Port: l.Port, IPv6: strings.HasSuffix(l.Kind, "6")})
+		}
+	}
+	for _, p := range c.Pings {
+		for _, h := range p.Hosts {
+			if a, err := netip.ParseAddr(h); err == nil {
+				list = append(list, agent.Pass{Ping: a})
+			}
+		}
+	}
+	return list
+}
+
+// rc runs the script of rc.d for a message, if there is one (protocol section 8.2).
+func (r *runner) rc(ctx context.Context, m wire.Message) {
+	fields := map[string]string{}
+	for _, f := range m.Fields() {
+		if _, have := fields[f.Name]; !have && f.Type == wire.String {
+			fields[f.Name] = f.Value
+		}
+	}
+	result, err := agent.RunRC(ctx, *r.env.Load(), fields, func(line string) { r.log.Infof("rc.d/%s: %s", m.Kind(), line) })
+	switch {
+	case err != nil:
+		r.log.Errorf("rc.d/%s: %v", m.Kind(), err)
+	case result.Ran:
+		r.log.Debugf("Ran %s %s", result.Path, m.Kind())
+	case result.Reason != "":
+		r.log.Debugf("Not run: %s: %s", result.Path, result.Reason)
+	}
+}
+
+// hook runs the administrator's programs for an event (hooks/EVENT.d). What goes wrong there is told and vetoes nothing.
+func (r *runner) hook(ctx context.Context, event, group, reason string) {
+	e := agent.HookEvent{Event: event, Group: group, Reason: reason}
+	err := agent.RunHook(ctx, *r.env.Load(), e, func(hook, line string) { r.log.Infof("%s: %s", hook, line) })
+	if err != nil {
+		r.log.Warnf("Hooks for %s: %v", event, err)
+	}
+}
+
+// Check reads the configuration exactly as a start does, and compares it with this machine where thisHost says so.
+func Check(p Paths, thisHost bool) config.Report {
+	c, faults := config.Load(p.Config)
+	if !thisHost {
+		return config.NewReport(c, faults)
+	}
+	return config.NewReport(c, faults, checkHost(c, p))
+}
+
+// checkHost compares a configuration with this machine.
+func checkHost(c *config.Config, p Paths) fault.List {
+	env := scriptEnvironment(c, p)
+	return c.CheckHost(config.Machine{Script: func(r haresources.Resource) fault.List { return agent.Check(r, env) }})
+}
+
+// OpenResources opens the resources of a table without a daemon, for the classic ResourceManager. say gets each line that
+// would go to the log; the returned function has the last of them said, and ends everything but the resources themselves.
+func OpenResources(p Paths, t haresources.Table, say func(string)) (m *haresources.Manager, end func(), err error) {
+	c, _ := config.Load(p.Config) // with faults too: the table was read on its own
+	log := newLog(0, lineSink(say))
+	m, err = haresources.New(t, agent.Open(scriptEnvironment(c, p)), func(e haresources.Event) { logResource(log, e) })
+	if err != nil {
+		log.Close()
+		return nil, nil, err
+	}
+	return m, func() {
+		m.Close()
+		log.Close()
+	}, nil
+}
+
+// lineSink hands lines to a function.
+type lineSink func(string)
+
+func (s lineSink) write(r record) error {
+	s(r.sev.String() + ": " + r.text)
+	return nil
+}
+
+func (lineSink) reopen() {}
+func (lineSink) close()  {}
