@@ -58,7 +58,14 @@ type Announce struct{ Group string }
 type Fence struct {
 	Op   OpID
 	Node string
+	Kept bool // begin only when the Persist before it is on disk, so that it is not made again after a power cut
 }
+
+// CancelFence ends an attempt that is not wanted any more; its Done is not waited for.
+type CancelFence struct{ Op OpID }
+
+// Alarm says what is wrong and needs a person; an empty Text ends the alarm of that key.
+type Alarm struct{ Key, Text string }
 
 // Reply answers a Request.
 type Reply struct {
@@ -98,8 +105,10 @@ type Report struct {
 
 // Persist asks that this be on disk soon: it is what the next Boot starts from. It never delays a heartbeat.
 type Persist struct {
-	Epochs map[string]uint64
-	Held   []string
+	Epochs      map[string]uint64
+	Held        []string
+	StartFenced bool // see Boot
+	Clean       bool // see Boot
 }
 
 // Halt ends the daemon. Released says whether the resources were stopped (a polite stop) or left running.
@@ -116,9 +125,13 @@ func (Renew) action()    {}
 func (Look) action()     {}
 func (Announce) action() {}
 func (Fence) action()    {}
-func (Reply) action()    {}
-func (Notify) action()   {}
-func (Hook) action()     {}
-func (Report) action()   {}
-func (Persist) action()  {}
-func (Halt) action()     {}
+
+func (CancelFence) action() {}
+func (Alarm) action()       {}
+
+func (Reply) action()   {}
+func (Notify) action()  {}
+func (Hook) action()    {}
+func (Report) action()  {}
+func (Persist) action() {}
+func (Halt) action()    {}

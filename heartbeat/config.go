@@ -27,6 +27,19 @@ func (f Failback) String() string {
 	return [...]string{"legacy", "off", "on"}[f]
 }
 
+// StartPolicy is what a node does that does not hear its peer after a start.
+type StartPolicy int
+
+// The start policies.
+const (
+	StartAlone  StartPolicy = iota // take the peer for dead after Initdead, and fence it where there is a device
+	StartIfPing                    // as StartAlone, once a ping node answers
+	StartAsk                       // wait for a person (`heartbeat confirm-dead`)
+)
+
+// String is the word of the configuration.
+func (s StartPolicy) String() string { return [...]string{"start", "start-if-ping", "ask"}[s] }
+
 // Group is one line of haresources as far as decisions go: what is in it is none of the core's business.
 type Group struct {
 	Name      string // the line's first resource, unique
@@ -68,7 +81,9 @@ type Config struct {
 	Groups []Group
 
 	Fencing        bool          // a STONITH device is configured for the peer
-	FenceDelay     time.Duration // the standby waits this long before it fences
+	FenceDelay     time.Duration // the standby waits this long before it fences; negative: twice the measured time of the device and a second
+	Start          StartPolicy   // what to do when the peer is not heard within Initdead of a start
+	Watchdog       time.Duration // this machine is reset when this daemon does not run for so long; 0: no watchdog
 	HopFudge       int           // ttl field = HopFudge + nodes + ping nodes
 	MaxRexmitDelay time.Duration // between two requests for one lost message
 	IPFail         bool          // compare ping nodes with the peer and hand over to the better connected
@@ -87,4 +102,9 @@ type Boot struct {
 	Seed       uint64            // for jitter, acknowledgement trigger and the session's challenge
 	Epochs     map[string]uint64 // group → epoch last seen
 	Held       []string          // groups that this node held when the record was written, in this same boot of the machine
+
+	// StartFenced: at an earlier start the peer was reset because it was not heard, and it was not heard since. Clean: the run before ended
+	// politely. After an unclean end a second reset at a start waits for a person, so that two nodes that do not hear each other do not go
+	// on resetting one another.
+	StartFenced, Clean bool
 }

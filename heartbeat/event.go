@@ -1,6 +1,8 @@
 package heartbeat
 
 import (
+	"time"
+
 	"hapair/heartbeat/wire"
 )
 
@@ -44,6 +46,9 @@ type Looked struct {
 	Foreign  string
 }
 
+// DeviceChecked says how long the fencing device took to answer a check.
+type DeviceChecked struct{ Took time.Duration }
+
 // Health says that a group that this node holds runs, or no longer runs and was not to be repaired in place.
 type Health struct {
 	Group  string
@@ -56,11 +61,12 @@ type RequestKind int
 
 // The requests.
 const (
-	RequestStandby  RequestKind = iota + 1 // give Which to the peer (hb_standby)
-	RequestTakeover                        // take Which from the peer (hb_takeover)
-	RequestStop                            // release everything, say goodbye, end
-	RequestCleanup                         // forget that a group failed here
-	RequestQuit                            // end without releasing anything (restart, upgrade): resources keep running
+	RequestStandby     RequestKind = iota + 1 // give Which to the peer (hb_standby)
+	RequestTakeover                           // take Which from the peer (hb_takeover)
+	RequestStop                               // release everything, say goodbye, end
+	RequestCleanup                            // forget that a group failed here
+	RequestQuit                               // end without releasing anything (restart, upgrade): resources keep running
+	RequestConfirmDead                        // a person is certain that the peer is off
 )
 
 // Request comes from the control socket. The core answers it with a Reply of the same ID, at once: accepted or refused.
@@ -79,12 +85,15 @@ type Reconfigure struct{ Config Config }
 // Submit is a message that a local program wants sent to the cluster as it is (FIFO, API): operator-defined types.
 type Submit struct{ Msg wire.Message }
 
-func (Tick) event()        {}
-func (Received) event()    {}
-func (LinkState) event()   {}
-func (Done) event()        {}
-func (Looked) event()      {}
-func (Health) event()      {}
+func (Tick) event()      {}
+func (Received) event()  {}
+func (LinkState) event() {}
+func (Done) event()      {}
+func (Looked) event()    {}
+func (Health) event()    {}
+
+func (DeviceChecked) event() {}
+
 func (Request) event()     {}
 func (Reconfigure) event() {}
 func (Submit) event()      {}

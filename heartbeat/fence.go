@@ -1,60 +1,238 @@
 package heartbeat
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
+
+// Fencing makes certain that a silent peer is off before anything of it is taken, where a device can do that. Who shoots when is ordered so
+// that two healthy nodes that lost sight of each other do not shoot both: the one that serves shoots at once, although it takes nothing, the
+// other waits. A node that hears no ping target never shoots, and a node that comes up without hearing its peer shoots once at most, so that
+// no exchange of resets survives a reboot.
+
+// deviceTimeUnknown stands for the time a device takes until it was measured.
+const deviceTimeUnknown = 5 * time.Second
 
 // fencing is what is known of the certainty that the peer is off, since it was last heard.
 type fencing struct {
-	op       OpID
-	done     bool
-	started  bool
-	tries    int
-	due      time.Duration // when to begin or try again
-	lastFail string
+	op        OpID
+	began     time.Duration // when op did
+	done      bool          // certain
+	why       string        // why it is certain, for the log
+	scheduled bool
+	due       time.Duration // when to begin or try again
+	notBefore time.Duration // this node was cut off itself until shortly before then
+	tries     int
+	lastFail  string
+	waiting   string // why nothing is done, "" when something is
 }
 
-func (f *fencing) reset() { *f = fencing{} }
-
+// deadlines names when there is something to do.
 func (f *fencing) deadlines(sooner func(time.Duration)) {
-	if f.started && !f.done && f.op == 0 {
+	if f.scheduled && !f.done && f.op == 0 {
 		sooner(f.due)
 	}
 }
 
-// certain tells whether a group of a silent peer may be taken, and does what is needed to become certain. A peer that left
-// politely, or that is known to have held nothing, needs no fencing (protocol section 7.4).
+// certain tells whether a group of a silent peer may be taken. A peer that left politely, or that was stopping and had released everything,
+// needs no proof; any other may be alive and about to take what this node believes it does not hold.
 func (n *Node) certain(g *group) bool {
-	p, f := &n.peer, &n.fence
-	if !n.cfg.Fencing || p.name == "" || p.life == lifeLeft || f.done {
+	p := &n.peer
+	switch {
+	case p.name == "" || p.life == lifeLeft || n.fence.done:
 		return true
-	}
-	if p.lastHeard != never && n.peerHoldsNothing() {
-		return true
-	}
-	if f.op != 0 {
+	case n.startWaits() != "":
 		return false
+	case n.cfg.Fencing:
+		return n.peerHarmless()
 	}
-	if !f.started {
-		f.started = true
-		f.due = n.now.Mono
-		if !n.holdsAnything() {
-			f.due += n.cfg.FenceDelay
+	return n.now.Mono >= n.watchdogAt(g)
+}
+
+// peerHarmless tells whether a dead peer holds nothing and would not have taken anything.
+func (n *Node) peerHarmless() bool {
+	return n.peer.lastHeard != never && n.peer.hello.leaving && n.peer.idle
+}
+
+// watchdogAt is when the peer's own watchdog has certainly reset it, for a group that two nodes would destroy; in the past where it announced
+// none.
+func (n *Node) watchdogAt(g *group) time.Duration {
+	if !g.Fenced || n.peer.watchdog == 0 || n.peer.lastHeard == never {
+		return 0
+	}
+	return n.peer.lastHeard + n.peer.watchdog + watchdogMargin
+}
+
+// watchdogMargin is how much later than it says a watchdog may bite.
+const watchdogMargin = time.Second
+
+func (n *Node) watchdogDeadline(sooner func(time.Duration)) {
+	for _, g := range n.groups {
+		if n.peer.life == lifeDead && !g.hold.owns() {
+			sooner(n.watchdogAt(g))
 		}
 	}
-	if n.now.Mono >= f.due {
-		f.op = n.op()
-		f.tries++
-		n.transition(Info, "it is dead and may still hold resources", "Resetting node %s (attempt %d)", p.name, f.tries)
-		n.do(Fence{Op: f.op, Node: p.name})
+}
+
+// startWaits says why a peer that was not heard since this node started is not taken for dead without a person, "" when it is.
+func (n *Node) startWaits() string {
+	p := &n.peer
+	if p.lastHeard != never || n.fence.done {
+		return ""
+	}
+	switch n.cfg.Start {
+	case StartAsk:
+		return "start-policy is ask"
+	case StartIfPing:
+		if len(n.pings) > 0 && !n.pingHeardWithin(n.cfg.Deadping) {
+			return "no ping node answers, and start-policy is start-if-ping"
+		}
+	}
+	if n.cfg.Fencing && n.boot.StartFenced && !n.boot.Clean && !n.startFence {
+		return p.name + " was already reset once at a start of this node, and was not heard since"
+	}
+	return ""
+}
+
+// fenceWaits says why a dead peer is not fenced now, "" when it is.
+func (n *Node) fenceWaits() string {
+	if why := n.startWaits(); why != "" {
+		return why
+	}
+	if len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2, 2*n.cfg.Keepalive)) {
+		n.fence.scheduled = false
+		n.fence.notBefore = n.now.Mono + n.peer.deadtime
+		return "no ping node answers either: this node may be the one that is cut off"
+	}
+	if !n.free() {
+		return "looking whether " + n.peer.name + " still answers on the service network"
+	}
+	return ""
+}
+
+// pingHeardWithin tells whether any ping node answered that recently.
+func (n *Node) pingHeardWithin(d time.Duration) bool {
+	for _, p := range n.pings {
+		if p.lastHeard != never && n.now.Mono-p.lastHeard < d {
+			return true
+		}
 	}
 	return false
 }
 
-// peerHoldsNothing tells whether a dead peer certainly held nothing.
-func (n *Node) peerHoldsNothing() bool {
-	if n.peer.kind == kindClassic {
-		return n.nice() && n.classic.heldBefore == claimNone
+// pursue does what is needed to become certain that a silent peer is off. It is asked again after every event, so that whatever changed
+// since a failed attempt counts before the next.
+func (n *Node) pursue() {
+	p, f := &n.peer, &n.fence
+	if p.life != lifeDead || f.done || f.op != 0 || n.stop.asked || len(n.groups) == 0 {
+		return
 	}
-	return n.peer.idle
+	if !n.cfg.Fencing {
+		n.waitFor(n.startWaits())
+		return
+	}
+	if n.peerHarmless() || p.lastHeard != never && n.now.Mono < p.deadAt() {
+		return
+	}
+	why := n.fenceWaits()
+	n.waitFor(why)
+	if why != "" {
+		return
+	}
+	if !f.scheduled {
+		f.scheduled = true
+		f.due = max(n.now.Mono+n.fenceDelay(), f.notBefore)
+	}
+	if n.now.Mono < f.due {
+		return
+	}
+	n.shoot()
+}
+
+// shoot begins one attempt.
+func (n *Node) shoot() {
+	p, f := &n.peer, &n.fence
+	atStart := p.lastHeard == never && !n.startFence
+	if atStart {
+		n.startFence, n.boot.StartFenced = true, true
+		n.persist()
+	}
+	f.op, f.began = n.op(), n.now.Mono
+	f.tries++
+	reason := "it is dead and may hold or take resources"
+	if p.lastHeard == never {
+		reason = "it was not heard since this node started and may hold resources"
+	}
+	n.transition(Info, reason, "Resetting node %s (attempt %d)", p.name, f.tries)
+	n.do(Fence{Op: f.op, Node: p.name, Kept: atStart})
+}
+
+// waitFor notes and tells why nothing is done. Only a person ends some of these waits: those raise an alarm.
+func (n *Node) waitFor(why string) {
+	f, p := &n.fence, &n.peer
+	if why == f.waiting {
+		return
+	}
+	f.waiting = why
+	switch {
+	case why == "":
+		if f.lastFail == "" {
+			n.alarm(alarmFence, "")
+		}
+	case why == n.startWaits():
+		n.transition(Crit, why, "Node %s was not heard since this node started: nothing is taken over. If it is certainly off, run `heartbeat confirm-dead %s`",
+			p.name, p.name)
+		n.alarm(alarmFence, fmt.Sprintf("%s was not heard since this node started and nothing is taken over (%s); if it is certainly off, run `heartbeat confirm-dead %s`",
+			p.name, why, p.name))
+	default:
+		n.report(Warn, "Node %s is not reset now: %s", p.name, why)
+	}
+}
+
+// fenceDelay is how long this node waits before it fences. A standby waits until an active node would have shot it; of two that serve, or two
+// that do not, the one with the lower name comes first.
+func (n *Node) fenceDelay() time.Duration {
+	delay := n.fencePatience()
+	first := n.cfg.Node < n.peer.name
+	switch serves, peerMay := n.serves(), n.peerMayServe(); {
+	case serves && (!peerMay || first):
+		return 0
+	case serves:
+		return delay / 2
+	case peerMay && n.peer.lastHeard != never, first:
+		return delay
+	}
+	return 2 * delay
+}
+
+// fencePatience is the configured delay, or what follows from the device.
+func (n *Node) fencePatience() time.Duration {
+	if n.cfg.FenceDelay >= 0 {
+		return n.cfg.FenceDelay
+	}
+	took := n.deviceTime
+	if took == 0 {
+		took = deviceTimeUnknown
+	}
+	return 2*took + time.Second
+}
+
+// serves tells whether anything runs here.
+func (n *Node) serves() bool {
+	for _, g := range n.groups {
+		if g.hold != holdUnknown && g.hold.runs() {
+			return true
+		}
+	}
+	return false
+}
+
+// peerMayServe tells whether the peer, by its last word, may run something.
+func (n *Node) peerMayServe() bool {
+	if n.peer.kind == kindClassic {
+		return !n.nice() || n.classic.heldBefore != claimNone
+	}
+	return !n.peer.idle
 }
 
 // peerIdle tells whether the peer's statement leaves no group that it holds or may be about to take.
@@ -67,30 +245,103 @@ func (n *Node) peerIdle() bool {
 	return true
 }
 
-func (n *Node) holdsAnything() bool {
-	for _, g := range n.groups {
-		if g.hold.owns() {
-			return true
-		}
-	}
-	return false
-}
-
 // fenceDone takes the device's answer.
 func (n *Node) fenceDone(err error) {
 	f := &n.fence
 	f.op = 0
 	if err == nil {
-		f.done = true
+		n.deviceTime = max(n.deviceTime, n.now.Mono-f.began)
 		n.transition(Info, "the device confirmed it", "node %s now reset.", n.peer.name)
-		for _, g := range n.groups {
-			g.peerHold = holdIdle
-		}
+		n.peerIsOff("the device confirmed that it was reset")
 		return
 	}
 	backoff := min(5*time.Second<<min(f.tries-1, 4), time.Minute)
 	f.due = n.now.Mono + backoff
 	f.lastFail = err.Error()
-	n.transition(Crit, err.Error(), "STONITH of %s failed: nothing is taken over. Retrying in %v; "+
+	n.transition(Crit, f.lastFail, "STONITH of %s failed: nothing is taken over. Retrying in %v; "+
 		"if the node is certainly off, run `heartbeat confirm-dead %s`", n.peer.name, backoff, n.peer.name)
+	n.alarm(alarmFence, fmt.Sprintf("STONITH of %s failed, nothing is taken over (%s); if the node is certainly off, run `heartbeat confirm-dead %s`",
+		n.peer.name, f.lastFail, n.peer.name))
+}
+
+// peerIsOff is certainty.
+func (n *Node) peerIsOff(why string) {
+	n.fence.done, n.fence.why, n.fence.waiting, n.fence.lastFail = true, why, "", ""
+	n.alarm(alarmFence, "")
+	for _, g := range n.groups {
+		g.peerHold = holdIdle
+	}
+}
+
+// endFencing forgets what was known of the peer's death and stops an attempt that is under way: the peer is there, has left, or this node ends.
+func (n *Node) endFencing() {
+	if n.fence.op != 0 {
+		n.do(CancelFence{Op: n.fence.op})
+	}
+	n.fence = fencing{}
+	n.alarm(alarmFence, "")
+}
+
+// confirmDead is a person's word that the peer is off. It counts as certain, at any moment.
+func (n *Node) confirmDead(ev Request) error {
+	p := &n.peer
+	switch {
+	case p.name == "":
+		return fmt.Errorf("there is no peer in the configuration")
+	case p.life == lifeAlive:
+		return fmt.Errorf("%s is alive: it was heard %v ago", p.name, (n.now.Mono - p.lastHeard).Round(time.Millisecond))
+	case p.life == lifeLeft, n.fence.done:
+		return nil
+	case p.life == lifeUnknown:
+		p.life = lifeDead
+		n.peerDied("confirmed by " + ev.By + " before initdead was over")
+	}
+	n.endFencing()
+	n.transition(Warn, "confirmed by "+ev.By, "Node %s is off", p.name)
+	n.peerIsOff(ev.By + " confirmed that it is off")
+	n.look = looking{done: true}
+	return nil
+}
+
+// deviceChecked learns how long the device takes.
+func (n *Node) deviceChecked(took time.Duration) {
+	n.deviceTime = max(took, time.Millisecond)
+}
+
+// alarmFence is the key of the alarm about fencing.
+const alarmFence = "fence"
+
+// alarm raises or ends an alarm, once each.
+func (n *Node) alarm(key, text string) {
+	if n.alarms[key] == text {
+		return
+	}
+	if n.alarms == nil {
+		n.alarms = map[string]string{}
+	}
+	n.alarms[key] = text
+	n.do(Alarm{Key: key, Text: text})
+}
+
+// fencingStatus is what is known, for a person.
+func (n *Node) fencingStatus() FencingStatus {
+	f := &n.fence
+	s := FencingStatus{Configured: n.cfg.Fencing, Tries: f.tries, LastError: f.lastFail, Due: -1, Delay: n.fencePatience(), Reason: f.waiting}
+	switch {
+	case n.peer.life != lifeDead:
+		s.State = "idle"
+	case f.done:
+		s.State, s.Reason = "confirmed", f.why
+	case f.op != 0:
+		s.State = "running"
+	case f.waiting != "":
+		s.State = "waiting"
+	case f.lastFail != "":
+		s.State, s.Due = "failed", f.due
+	case f.scheduled:
+		s.State, s.Due = "delayed", f.due
+	default:
+		s.State = "idle"
+	}
+	return s
 }

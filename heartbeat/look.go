@@ -53,6 +53,9 @@ func (n *Node) looked(ev Looked) {
 		return
 	}
 	l.op = 0
+	if n.cfg.Fencing && n.peer.lastHeard == never && ev.Foreign != "" {
+		ev.Answered, ev.Foreign = true, "" // its hardware addresses are not known yet, and a wrong guess would shoot a node that serves
+	}
 	if ev.Foreign != "" {
 		n.transition(Crit, ev.Foreign, "Somebody else than %s answers for its addresses: taking over all the same", n.peer.name)
 	}

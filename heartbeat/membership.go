@@ -56,13 +56,14 @@ type peer struct {
 	deadtime   time.Duration // as announced by the peer
 	since      time.Duration // when it became active: failback waits from here
 
-	hello   hello // its last hello
-	proven  bool  // it has echoed this run's challenge
-	current bool  // its statement about the groups is the newest
-	seen    uint64
-	leased  bool   // its right to answer ends with its daemon
-	idle    bool   // when it died it certainly held nothing
-	acked   uint64 // the newest version of our statement that it has processed
+	hello    hello // its last hello
+	proven   bool  // it has echoed this run's challenge
+	current  bool  // its statement about the groups is the newest
+	seen     uint64
+	leased   bool          // its right to answer ends with its daemon
+	watchdog time.Duration // its machine is reset when its daemon does not run for so long; 0 for no watchdog
+	idle     bool          // when it died it certainly held nothing
+	acked    uint64        // the newest version of our statement that it has processed
 }
 
 func newPeer(cfg Config) peer {
@@ -297,7 +298,11 @@ func (n *Node) peerAppears(number) {
 	was := p.life
 	p.life = lifeAlive
 	p.member = ""
-	n.fence.reset()
+	n.endFencing()
+	if n.boot.StartFenced {
+		n.boot.StartFenced = false
+		n.persist()
+	}
 	n.look = looking{}
 	n.changed()
 	switch was {
@@ -411,6 +416,7 @@ func (n *Node) comeUp() {
 		for _, g := range n.groups {
 			n.examine(g)
 		}
+		n.persist() // from here on the run before is over, and this one has not ended politely
 	}
 	if n.member != memberUp || !n.peerKnown() {
 		return

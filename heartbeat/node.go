@@ -44,7 +44,11 @@ type Node struct {
 	statusDue time.Duration
 	announce  bool // something changed that the peer should hear now, not at the next keepalive
 
-	fence     fencing
+	fence      fencing
+	startFence bool              // this run has begun to fence a peer that was not heard since its start
+	deviceTime time.Duration     // measured; 0 before
+	alarms     map[string]string // standing, by key
+
 	look      looking
 	isolation isolation
 	classic   classic
@@ -194,6 +198,8 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 		n.done(ev)
 	case Looked:
 		n.looked(ev)
+	case DeviceChecked:
+		n.deviceChecked(ev.Took)
 	case Health:
 		n.health(ev)
 	case Request:
@@ -228,6 +234,7 @@ func (n *Node) nextWake() Instant {
 	n.isolationDeadline(sooner)
 	n.rx.deadlines(sooner)
 	n.fence.deadlines(sooner)
+	n.watchdogDeadline(sooner)
 	n.classic.deadlines(sooner)
 	for _, l := range n.links {
 		l.deadlines(n, sooner)

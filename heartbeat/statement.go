@@ -11,11 +11,12 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
-// milliseconds the sender has not heard the peer; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
+// milliseconds the sender has not heard the peer; w after how many milliseconds its
+// watchdog resets it; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
 //
@@ -46,6 +47,7 @@ type hello struct {
 	leaving        bool
 	gone           bool
 	leased         bool
+	watchdog       time.Duration // 0 for none
 }
 
 // parseHello reads the extra field of a status; ok is false when there is none that we understand.
@@ -72,6 +74,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.known = number
 		case "m":
 			h.message = number
+		case "w":
+			h.watchdog = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "h":
 			h.heard = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "f":
@@ -95,6 +99,9 @@ func (n *Node) hello() string {
 	}
 	fmt.Fprintf(&b, " v=%x k=%x", n.version, n.peer.seen)
 	fmt.Fprintf(&b, " h=%x", n.deafFor().Milliseconds())
+	if n.cfg.Watchdog > 0 {
+		fmt.Fprintf(&b, " w=%x", n.cfg.Watchdog.Milliseconds())
+	}
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
 	}
@@ -153,7 +160,7 @@ func (n *Node) greet(h hello, m wire.Message) {
 		n.announce = true // it wants to see its challenge echoed
 	}
 	p.hello = h
-	p.leased = h.leased
+	p.leased, p.watchdog = h.leased, h.watchdog
 	p.lastStatus = n.now.Mono
 	n.shortenLeases()
 	if h.echo != n.nonce {

@@ -15,6 +15,7 @@ type Status struct {
 	Groups      []GroupStatus
 	Transitions []Transition // newest last, at most 20
 	Failback    Failback
+	Fencing     FencingStatus
 	ClassicHold string // cl_status rscstatus: none, local, foreign, all, transition
 }
 
@@ -30,6 +31,17 @@ type PeerStatus struct {
 	Deadtime    time.Duration // what it announced
 	Reachable   bool
 	LostPackets uint64
+}
+
+// FencingStatus is what is being done to make certain that a silent peer is off.
+type FencingStatus struct {
+	Configured bool
+	State      string        // idle, waiting, delayed, running, failed, confirmed
+	Reason     string        // why it waits, or how it was confirmed
+	Tries      int           // attempts since the peer was last heard
+	Due        time.Duration // Mono: when the next attempt begins; negative for none
+	Delay      time.Duration // how long this node waits as the standby
+	LastError  string
 }
 
 // PingStatus is a ping node as seen from here.

@@ -23,6 +23,7 @@ func (n *Node) converge() {
 	}
 	switch {
 	case n.peer.name == "" || n.peer.life == lifeDead || n.peer.life == lifeLeft:
+		n.pursue()
 		n.alone()
 	case n.peer.kind == kindClassic:
 		n.convergeClassic()
@@ -54,12 +55,13 @@ func (n *Node) unmute() {
 
 // alone takes everything, because nobody else can have it: the peer is dead or has left.
 func (n *Node) alone() {
-	if n.stop.asked || n.isolation.cut && n.isolation.yielded {
+	cut := n.isolation.cut && !n.fence.done
+	if n.stop.asked || cut && n.isolation.yielded {
 		return
 	}
 	for _, g := range n.groups {
 		n.rearmAlone(g)
-		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || n.isolation.cut || !n.free() || !n.certain(g) {
+		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || cut || !n.free() || !n.certain(g) {
 			continue
 		}
 		if g.failed && n.now.Mono < n.retryAlone(g) {
@@ -306,6 +308,7 @@ func (n *Node) peerLeft() {
 	}
 	p.life = lifeLeft
 	n.announce = true
+	n.endFencing()
 	n.classicAlone()
 	n.transition(Info, "it released everything and said goodbye", "Received shutdown notice from '%s'.", p.name)
 	for _, g := range n.groups {
@@ -328,6 +331,8 @@ func (n *Node) request(ev Request) {
 			n.beginStop(ev, true)
 		case RequestCleanup:
 			err = n.cleanup(ev)
+		case RequestConfirmDead:
+			err = n.confirmDead(ev)
 		default:
 			err = fmt.Errorf("unknown request %d", ev.Kind)
 		}
@@ -479,6 +484,9 @@ func (n *Node) beginStop(ev Request, keep bool) {
 	n.stop = stopping{asked: true, keep: keep, byWhom: ev.By, started: n.now.Mono}
 	n.transition(Info, "asked for by "+ev.By, "Heartbeat shutdown in progress.")
 	n.changed()
+	if !n.fence.done {
+		n.endFencing()
+	}
 	if keep {
 		return
 	}
@@ -540,6 +548,7 @@ func (n *Node) halt(released bool, reason string) {
 	n.publish()
 	n.stop.halted = true
 	n.report(Info, "%s Heartbeat shutdown complete.", n.cfg.Node)
+	n.boot.Clean = released
 	n.persist()
 	n.do(Halt{Released: released, Reason: reason})
 }
@@ -557,6 +566,9 @@ func (n *Node) reconfigure(cfg Config) {
 	}
 	if n.cfg.Lease > 0 && cfg.Lease > n.cfg.Lease {
 		n.leaseBefore, n.leaseAfter = n.cfg.Lease, n.version+1
+	}
+	if n.fence.op != 0 && !cfg.Fencing {
+		n.endFencing()
 	}
 	n.cfg = cfg
 	n.configureLinks()

@@ -14,6 +14,7 @@ func (n *Node) Status() Status {
 		Failback:    n.cfg.Failback,
 		ClassicHold: n.classicHold(),
 		Transitions: slices.Clone(n.transitions),
+		Fencing:     n.fencingStatus(),
 		Peer: PeerStatus{
 			Name: p.name, State: n.peerState(), Kind: p.kind.String(), Holds: n.holds(p.name), Generation: n.rx.generation,
 			UUID: p.uuid, LastHeard: p.lastHeard, Deadtime: p.deadtime, Reachable: p.life == lifeAlive, LostPackets: n.rx.lostTotal,
