@@ -161,7 +161,7 @@ func (n *Node) persist() {
 	p := Persist{Epochs: make(map[string]uint64, len(n.groups)), StartFenced: n.boot.StartFenced, Clean: n.stop.halted && n.boot.Clean}
 	for _, g := range n.groups {
 		p.Epochs[g.Name] = g.epoch
-		if g.hold.owns() || g.hold == holdAdopting && g.was {
+		if g.hold.owns() || (g.hold == holdAdopting || g.hold == holdUnknown) && g.was {
 			p.Held = append(p.Held, g.Name)
 		}
 	}

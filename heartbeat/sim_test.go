@@ -27,6 +27,8 @@ type world struct {
 	trace      []string
 	fault      string
 	cfg        heartbeat.Config
+	shots      []shot                             // what the fencing devices were asked to do
+	lied       bool                               // a device said that it had switched off what it had not
 	serviceCut bool                               // the service network between the nodes is down
 	walked     map[string]bool                    // steps of the state table that were taken
 	script     *scenario                          // nil outside scenario files
@@ -47,7 +49,9 @@ type options struct {
 	startFails, stopFails         float64
 	faults                        int
 	fencing                       bool
-	lease                         bool // the kernel ends the right to answer; then no two nodes may ever answer for a group
+	device                        string        // how the fencing devices behave; see device
+	fenceDelay                    time.Duration // heartbeat.Config.FenceDelay
+	lease                         bool          // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
 // daemon is what runs on a machine: a node of ours, or the model of another program that behaves like one.
@@ -79,6 +83,7 @@ type machine struct {
 	newest     uint64        // generation and number of that news
 	started    time.Duration
 	requestID  uint64
+	fenceOp    heartbeat.OpID // the attempt under way
 	lastStatus string
 }
 
@@ -125,7 +130,7 @@ func newWorld(seed uint64, opt options) *world {
 	w.cfg = heartbeat.Config{
 		Nodes: []string{"alpha", "beta"}, Keepalive: opt.keepalive, Deadtime: opt.deadtime, Warntime: opt.deadtime / 2,
 		Initdead: opt.initdead, Deadping: opt.deadtime, Failback: opt.failback, FailbackDelay: 2 * opt.deadtime,
-		HopFudge: 1, MaxRexmitDelay: 250 * time.Millisecond, Managed: true, RetryFailed: 20 * opt.deadtime, Fencing: opt.fencing,
+		HopFudge: 1, MaxRexmitDelay: 250 * time.Millisecond, Managed: true, RetryFailed: 20 * opt.deadtime, Fencing: opt.fencing, FenceDelay: opt.fenceDelay,
 	}
 	for i := range opt.groups {
 		w.cfg.Groups = append(w.cfg.Groups, heartbeat.Group{Name: fmt.Sprintf("10.0.0.%d", i+1), Preferred: w.cfg.Nodes[i%2]})
@@ -349,19 +354,12 @@ func (m *machine) perform(a heartbeat.Action) {
 		running := m.runs[a.Group]
 		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
 	case heartbeat.Fence:
-		w.at(w.upTo(w.opt.deadtime), func() {
-			other := w.nodes[1-m.index]
-			if w.rng.IntN(3) == 0 {
-				m.complete(heartbeat.Done{Op: a.Op, Err: errors.New("device unreachable")})
-				return
-			}
-			w.logf("%s is fenced", other.name)
-			other.powerCut()
-			w.at(w.opt.initdead, func() { other.powered = true; other.start() })
-			m.complete(heartbeat.Done{Op: a.Op})
-		})
+		m.fence(a)
+	case heartbeat.CancelFence:
+		m.cancelFence(a)
 	case heartbeat.Persist:
 		m.boot.Epochs, m.boot.Held = a.Epochs, a.Held
+		m.boot.StartFenced, m.boot.Clean = a.StartFenced, a.Clean
 	case heartbeat.Halt:
 		w.logf("%s halts, released %v: %s", m.name, a.Released, a.Reason)
 		if a.Released {
@@ -387,7 +385,7 @@ func (m *machine) checkAcquire(a heartbeat.Acquire) {
 	if !other.runs[a.Group] || m.exempt != nil && m.exempt(a) {
 		return
 	}
-	if w.opt.fencing {
+	if w.opt.fencing && !w.lied {
 		w.violate("%s acquires %s which runs on %s, with a fencing device", m.name, a.Group, other.name)
 	}
 	silentSince, limit := m.heard, w.opt.deadtime

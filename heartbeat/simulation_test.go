@@ -28,6 +28,10 @@ func randomOptions(w *world) options {
 		faults:     1 + w.rng.IntN(8),
 		fencing:    w.rng.IntN(5) == 0,
 	}
+	if o.fencing {
+		o.device = devices[w.rng.IntN(len(devices))]
+		o.fenceDelay = pick(-1, 0, 2*time.Second)
+	}
 	o.jitter = time.Millisecond
 	o.deadtime = o.keepalive * time.Duration(3+w.rng.IntN(8))
 	o.initdead = o.deadtime * 2
