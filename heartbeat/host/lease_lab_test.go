@@ -230,8 +230,11 @@ func (b *bench) solicit(target netip.Addr) []byte {
 
 func arpPacket(operation byte, mac net.HardwareAddr, sender, target netip.Addr) []byte {
 	p := append([]byte{0, 1, 8, 0, 6, 4, 0, operation}, mac...)
-	p = append(append(p, sender.AsSlice()...), make([]byte, 6)...)
-	return append(p, target.AsSlice()...)
+	target6 := make([]byte, 6)
+	if operation == 2 {
+		copy(target6, mac) // Linux believes an unasked reply only so
+	}
+	return append(append(append(p, sender.AsSlice()...), target6...), target.AsSlice()...)
 }
 
 func ip4(protocol byte, from, to netip.Addr, data []byte) []byte {
