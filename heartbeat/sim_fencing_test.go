@@ -36,7 +36,10 @@ func (m *machine) fence(a heartbeat.Fence) {
 	i := len(w.shots) - 1
 	m.fenceOp = a.Op
 	took := w.upTo(w.opt.deadtime)
-	if w.opt.device == deviceSlow {
+	switch {
+	case w.opt.deviceTime > 0:
+		took = w.opt.deviceTime
+	case w.opt.device == deviceSlow:
 		took = w.upTo(10 * w.opt.deadtime)
 	}
 	w.at(took, func() {

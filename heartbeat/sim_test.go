@@ -50,7 +50,7 @@ type options struct {
 	faults                        int
 	fencing                       bool
 	device                        string        // how the fencing devices behave; see device
-	fenceDelay                    time.Duration // heartbeat.Config.FenceDelay
+	fenceDelay, deviceTime        time.Duration // heartbeat.Config.FenceDelay; how long a device takes, 0 for by chance
 	lease                         bool          // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
@@ -84,6 +84,7 @@ type machine struct {
 	started    time.Duration
 	requestID  uint64
 	fenceOp    heartbeat.OpID // the attempt under way
+	alarms     []heartbeat.Alarm
 	lastStatus string
 }
 
@@ -355,6 +356,9 @@ func (m *machine) perform(a heartbeat.Action) {
 		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
 	case heartbeat.Fence:
 		m.fence(a)
+	case heartbeat.Alarm:
+		w.logf("%s alarm %s: %s", m.name, a.Key, a.Text)
+		m.alarms = append(m.alarms, a)
 	case heartbeat.CancelFence:
 		m.cancelFence(a)
 	case heartbeat.Persist:
