@@ -209,7 +209,7 @@ func TestFirewallSeesAndRepairsChanges(t *testing.T) {
 	eventually(t, 5*time.Second, "the rules are back", func() bool { return strings.Contains(n.rules(), "masquerade") })
 	t.Logf("back after %v", time.Since(begin))
 	eventually(t, 5*time.Second, "a report", func() bool { return n.must(order{Op: "reports", Spec: spec}).Output != "" })
-	has(t, n.must(order{Op: "reports", Spec: spec}).Output, "running", "loaded them again")
+	has(t, n.must(order{Op: "reports", Spec: spec}).Output, "running", "put back")
 	n.expect(spec, "running")
 }
 
