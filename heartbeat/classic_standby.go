@@ -1,8 +1,6 @@
 package heartbeat
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"hapair/heartbeat/wire"
@@ -31,17 +29,58 @@ type handover struct {
 // startHandover asks the peer to take a set (info=me).
 func (n *Node) startHandover(which claim) {
 	c := &n.classic
-	c.standby = handover{phase: standbyMe, which: which, giving: true, until: n.now.Mono + standbyGrant}
 	c.otherStable = false
 	n.report(Info, "%s wants to go standby [%s]", n.cfg.Node, which)
-	n.ask("me")
+	if c.broken.which == which && n.now.Mono < c.broken.until {
+		until := c.broken.until // the peer still waits for what was granted before
+		c.broken = handover{}
+		c.standby = handover{phase: standbyMe, which: which, giving: true, until: until}
+		n.giveSet()
+		return
+	}
+	c.standby = handover{phase: standbyMe, which: which, giving: true, until: n.now.Mono + standbyGrant}
+	n.sayAsk("me")
 }
 
-func (n *Node) ask(info string) {
+func (n *Node) sayAsk(info string) {
 	m := wire.New(typeAsk)
 	m.Add(fieldHold, n.classic.standby.which.String())
 	m.Add(fieldInfo, info)
 	n.send(m)
+}
+
+// giveSet begins to release what the peer has agreed to take.
+func (n *Node) giveSet() {
+	c := &n.classic
+	c.standby.granted, c.standby.working = true, true
+	n.claimSet(c.mine &^ c.standby.which)
+	n.sendResource(infoStandby)
+}
+
+// takeSet begins to acquire what the peer has released.
+func (n *Node) takeSet(which claim) {
+	c := &n.classic
+	n.report(Info, "standby: acquire [%s] resources from %s", which, n.peer.name)
+	c.standby = handover{phase: standbyDone, which: which, working: true, until: n.now.Mono + standbyWork}
+	n.forgiveFailures(which.swap())
+	n.claimSet(c.mine | which.swap())
+}
+
+// requestedSet is the set that a request is about, as hb_standby means it. Linux-HA moves whole sets.
+func (n *Node) requestedSet(ev Request) claim {
+	if ev.Group != "" {
+		list, _ := n.selected(ev)
+		return n.setOf(list[0])
+	}
+	switch which, _ := parseClaim(ev.Which); {
+	case ev.Which == "failback" && ev.Kind == RequestTakeover:
+		return claimLocal
+	case ev.Which == "failback":
+		return claimForeign
+	case which != claimNone:
+		return which
+	}
+	return claimAll
 }
 
 // classicStandby starts a hand-over on request.
@@ -49,18 +88,7 @@ func (n *Node) classicStandby(ev Request) error {
 	if err := n.classicReady(); err != nil {
 		return err
 	}
-	which := claimAll
-	switch ev.Which {
-	case "local":
-		which = claimLocal
-	case "foreign", "failback":
-		which = claimForeign
-	}
-	if ev.Group != "" {
-		list, _ := n.selected(ev)
-		which = n.setOf(list[0]) // Linux-HA moves whole sets
-	}
-	n.startHandover(which)
+	n.startHandover(n.requestedSet(ev))
 	return nil
 }
 
@@ -69,27 +97,24 @@ func (n *Node) classicTakeover(ev Request) error {
 	if err := n.classicReady(); err != nil {
 		return err
 	}
-	which := ev.Which
-	switch {
-	case ev.Group != "":
-		list, _ := n.selected(ev)
-		which = n.setOf(list[0]).String()
-	case which == "failback":
-		which = claimLocal.String() // the original says nothing here and so moves everything
-	case which == "":
-		which = claimAll.String()
-	}
+	which := n.requestedSet(ev)
+	n.forgiveFailures(which)
 	m := wire.New(typeTakeover)
-	m.Add(fieldHold, which)
+	m.Add(fieldHold, which.String())
 	n.send(m)
 	return nil
 }
 
-// classicTakeoverAsked is hb_takeover on the peer: this node goes standby with the same groups.
+// classicTakeoverAsked is hb_takeover on the peer: this node goes standby with the same groups. The original takes failback for all; meant
+// are the asking node's own.
 func (n *Node) classicTakeoverAsked(m wire.Message) {
-	which, ok := parseClaim(m.Get(fieldHold))
-	if !ok || which == claimNone {
-		which = claimAll // what the original's script does when it is not told
+	word := m.Get(fieldHold)
+	which, ok := parseClaim(word)
+	switch {
+	case word == "failback":
+		which = claimLocal
+	case !ok || which == claimNone:
+		which = claimAll
 	}
 	if err := n.classicReady(); err != nil {
 		n.report(Warn, "%s asked to take over %s resources: %v", n.peer.name, which, err)
@@ -105,8 +130,7 @@ func (n *Node) classicAsk(m wire.Message) {
 	if !ok {
 		which = claimAll
 	}
-	info := m.Get(fieldInfo)
-	switch {
+	switch info := m.Get(fieldInfo); {
 	case info == "me" && c.standby.phase == standbyNone:
 		n.grant(which)
 	case info == "me":
@@ -114,23 +138,38 @@ func (n *Node) classicAsk(m wire.Message) {
 			int((c.standby.until - n.now.Mono).Seconds()))
 	case info == "other" && c.standby.phase == standbyMe && !c.standby.granted:
 		n.report(Info, "standby: %s can take our %s resources", n.peer.name, c.standby.which)
-		c.standby.granted, c.standby.working = true, true
 		c.standby.until = n.now.Mono + standbyWork
-		n.claimSet(c.mine &^ c.standby.which)
-		n.sendResource(infoStandby)
-	case info == "done" && c.standby.phase == standbyOther:
-		n.report(Info, "standby: acquire [%s] resources from %s", c.standby.which, n.peer.name)
-		c.standby.phase, c.standby.working = standbyDone, true
-		c.standby.until = n.now.Mono + standbyWork
-		n.claimSet(c.mine | c.standby.which.swap())
-	case info == "done" && c.standby.phase == standbyDone && c.standby.giving:
+		n.giveSet()
+	case info == "done":
+		n.classicDone(m, which)
+	default:
+		n.report(LevelError, "Ignored standby message '%s' from %s in state %d", info, n.peer.name, c.standby.phase)
+	}
+}
+
+// classicDone is the peer's word that it has finished its part of a hand-over.
+func (n *Node) classicDone(m wire.Message, which claim) {
+	c := &n.classic
+	switch c.standby.phase {
+	case standbyOther:
+		n.hear(saying{seq: classicSeq(m), gone: true, hold: c.standby.which})
+		n.takeSet(c.standby.which)
+	case standbyDone:
+		if !c.standby.giving {
+			return
+		}
+		n.hear(saying{seq: classicSeq(m), hold: c.standby.which.swap()})
 		n.transition(Info, "planned hand-over", "Other node completed standby takeover of %s resources.", c.standby.which)
 		c.standby = handover{}
 		n.sendResource("")
-	case info == "done" && c.left:
-		// the original says this on its way out; everything is taken over already
+	case standbyNone:
+		if c.state == rscStable && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
+			n.takeSet(which) // this node had given up waiting for it
+			return
+		}
+		fallthrough
 	default:
-		n.report(LevelError, "Ignored standby message '%s' from %s in state %d", info, n.peer.name, c.standby.phase)
+		n.report(Info, "Ignored standby message 'done' from %s in state %d", n.peer.name, c.standby.phase)
 	}
 }
 
@@ -138,7 +177,10 @@ func (n *Node) classicAsk(m wire.Message) {
 func (n *Node) grant(which claim) {
 	c := &n.classic
 	switch {
-	case !c.otherStable:
+	case !n.nice():
+		n.report(Warn, "Standby mode only implemented when nice_failback on: %s asked to go standby", n.peer.name)
+		return
+	case !c.otherStable, c.returned.at > 0:
 		n.report(Warn, "standby message [me] from %s ignored.  Other side is in flux.", n.peer.name)
 		return
 	case c.state != rscStable:
@@ -146,9 +188,25 @@ func (n *Node) grant(which claim) {
 		return
 	}
 	n.report(Info, "%s wants to go standby [%s]", n.peer.name, which)
+	if c.otherHolds&which == claimNone && c.told {
+		n.report(Warn, "%s wants to give %s resources, none of which it holds. Linux-HA does that half a minute after a resource of its own could "+
+			"not be started, which is then nowhere: look at its log; `heartbeat takeover foreign` here takes its resources", n.peer.name, which)
+	}
 	c.otherStable = false
-	c.standby = handover{phase: standbyOther, which: which, until: n.now.Mono + standbyWork}
-	n.ask("other")
+	c.standby = handover{phase: standbyOther, which: which, until: n.now.Mono + grantUsed}
+	n.sayAsk("other")
+}
+
+// expireHandover ends a hand-over that got no answer.
+func (n *Node) expireHandover() {
+	c := &n.classic
+	if c.standby.until == 0 || n.now.Mono < c.standby.until || c.standby.phase == standbyNone {
+		return
+	}
+	n.transition(Warn, "it was not answered in time", "No reply to standby request.  Standby request cancelled.")
+	c.standby = handover{}
+	c.otherStable = true
+	n.sendResource("")
 }
 
 // handoverStep says done when this node's part of a hand-over has settled.
@@ -158,13 +216,18 @@ func (n *Node) handoverStep() {
 	if !s.working {
 		return
 	}
-	for _, g := range n.groups {
-		if s.giving && g.hold == holdStuck && s.which&n.setOf(g) != 0 {
-			return // something may still run: the peer must not start it
-		}
+	set := s.which
+	if !s.giving {
+		set = set.swap()
+	}
+	if !n.setSettled(set) {
+		return
+	}
+	if s.giving && n.breakOff() {
+		return
 	}
 	s.working = false
-	n.ask("done")
+	n.sayAsk("done")
 	if s.giving {
 		n.report(Info, "Local standby process completed [%s].", s.which)
 		s.phase = standbyDone
@@ -175,79 +238,21 @@ func (n *Node) handoverStep() {
 	n.sendResource("")
 }
 
-// Legacy mode: each node asks for its own groups at start, and the other gives them up (protocol section 7.3).
-
-// legacyAsk asks the peer for this node's own groups.
-func (n *Node) legacyAsk() {
-	n.classic.requests = map[string]time.Duration{}
+// breakOff ends a hand-over in which something could not be stopped: the peer must not start it, so everything of the set stays here. The peer
+// goes on waiting until its own hour is over; a second attempt within it continues where this one ended.
+func (n *Node) breakOff() bool {
+	c := &n.classic
 	for _, g := range n.groups {
-		if g.Preferred == n.cfg.Node {
-			n.classic.requests[g.Name] = n.now.Mono
-		}
-	}
-	n.legacyRetry()
-}
-
-func (n *Node) legacyRetry() {
-	for _, key := range slices.Sorted(maps.Keys(n.classic.requests)) {
-		if n.now.Mono < n.classic.requests[key] {
+		if g.hold != holdStuck || c.standby.which&n.setOf(g) == 0 {
 			continue
 		}
-		n.classic.requests[key] = n.now.Mono + ipRequestRetry
-		m := wire.New(typeIPRequest)
-		m.Add(fieldIP, key)
-		n.send(m)
+		n.transition(Crit, g.Name+" could not be stopped: "+g.reason, "Hand-over of %s resources to %s broken off: they stay here", c.standby.which, n.peer.name)
+		c.broken = c.standby
+		c.standby = handover{}
+		c.otherStable = true
+		n.claimSet(c.mine | c.broken.which)
+		n.sendResource("")
+		return true
 	}
-}
-
-// legacyAsked gives a group up and answers when that is done.
-func (n *Node) legacyAsked(m wire.Message) {
-	key := m.Get(fieldIP)
-	if n.classic.owed == nil {
-		n.classic.owed = map[string]bool{}
-	}
-	for _, g := range n.groups {
-		if g.Name == key && g.hold.runs() {
-			g.claim = false
-			n.classic.owed[key] = true
-			return
-		}
-	}
-	n.legacyAnswer(key, false)
-}
-
-// legacyOwed answers for what has been given up meanwhile.
-func (n *Node) legacyOwed() {
-	for _, g := range n.groups {
-		if n.classic.owed[g.Name] && g.hold == holdIdle {
-			delete(n.classic.owed, g.Name)
-			n.legacyAnswer(g.Name, true)
-		}
-	}
-}
-
-func (n *Node) legacyAnswer(key string, owned bool) {
-	m := wire.New(typeIPResponse)
-	m.Add("dest", n.peer.name)
-	m.Add(fieldIP, key)
-	m.Add("weown", map[bool]string{true: "yes", false: "no"}[owned])
-	m.Add("ok", "OK")
-	n.send(m)
-}
-
-// legacyAnswered takes a group that the peer has given up.
-func (n *Node) legacyAnswered(m wire.Message) {
-	key := m.Get(fieldIP)
-	if m.Get("ok") != "OK" || n.stop.asked {
-		return
-	}
-	if _, asked := n.classic.requests[key]; !asked {
-		return
-	}
-	delete(n.classic.requests, key)
-	for _, g := range n.groups {
-		if g.Name == key {
-			g.claim = true
-		}
-	}
+	return false
 }

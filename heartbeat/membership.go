@@ -191,6 +191,9 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 			n.mute, n.muteUntil = true, n.now.Mono+n.cfg.Deadtime
 		}
 	}
+	if n.mute {
+		n.classicSlept()
+	}
 	n.resetBeliefs()
 }
 

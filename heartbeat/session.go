@@ -30,6 +30,7 @@ const (
 type transmitter struct {
 	seq     uint64
 	history []sent  // ascending by seq
+	acked   uint64  // highest number that a Linux-HA peer has acknowledged, with all below it
 	status  Instant // when the last status went out; what the peer's patience is measured from
 	message uint64  // seq of the newest sequenced message that is not a status
 }
@@ -72,6 +73,7 @@ func (n *Node) send(m wire.Message) {
 
 // acknowledged drops what the peer has.
 func (t *transmitter) acknowledged(seq uint64) {
+	t.acked = max(t.acked, seq)
 	i := 0
 	for i < len(t.history) && t.history[i].seq <= seq {
 		i++
@@ -96,6 +98,9 @@ func (n *Node) resend(m wire.Message) {
 		at, found := slices.BinarySearchFunc(n.tx.history, seq, func(s sent, q uint64) int {
 			return int(int64(s.seq) - int64(q))
 		})
+		if !found && seq <= n.tx.acked {
+			continue // a request that the acknowledgement has overtaken
+		}
 		if !found {
 			nak := wire.New(typeNak)
 			nak.Add("firstseq", strconv.FormatUint(seq, 16))
@@ -108,6 +113,7 @@ func (n *Node) resend(m wire.Message) {
 		if h.resent == never || n.now.Mono-h.resent >= n.cfg.MaxRexmitDelay-10*time.Millisecond {
 			h.resent = n.now.Mono
 			n.do(Send{Msg: h.msg})
+			n.classicResent(h.msg, seq)
 		}
 	}
 }
@@ -270,7 +276,7 @@ func (n *Node) admit(m wire.Message, num number) verdict {
 		if num.seq <= r.statusSeq {
 			return drop // stale
 		}
-		n.classicReturns()
+		n.classicReturns(num.seq)
 		r.reset(r.trigger)
 	}
 	return n.sequence(num.seq)

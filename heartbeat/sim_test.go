@@ -452,7 +452,7 @@ func (m *machine) transmit(s heartbeat.Send) {
 	if w.overhear != nil {
 		w.overhear(m, s)
 	}
-	if w.echo != nil && s.Link != "" {
+	if w.echo != nil && s.Msg.Kind() == "NS_st" {
 		w.echo(m, s)
 		return
 	}

@@ -222,7 +222,7 @@ func (n *Node) publish() {
 	n.tx.status = n.now
 	m := wire.New(typeStatus)
 	m.Add("st", n.member)
-	m.Add("dt", strconv.FormatInt(n.cfg.Deadtime.Milliseconds(), 16))
+	m.Add("dt", strconv.FormatInt((n.cfg.Deadtime+n.classicPadding()).Milliseconds(), 16))
 	m.Add("protocol", "1")
 	m.Add(fieldHello, n.hello())
 	if n.peer.kind != kindClassic && (n.peer.acked < n.version || !n.peer.proven) {

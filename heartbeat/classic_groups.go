@@ -1,0 +1,224 @@
+package heartbeat
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"hapair/heartbeat/wire"
+)
+
+// convergeClassic moves the groups to what is claimed and says so when they are there.
+func (n *Node) convergeClassic() {
+	c := &n.classic
+	if n.stop.asked {
+		return // everything is being released already
+	}
+	if c.waiting != "" {
+		n.acquireLocal(c.waiting)
+	}
+	n.classicTimers()
+	n.contestedClassic()
+	n.claimNobodys()
+	for _, g := range n.groups {
+		n.convergeGroup(g)
+	}
+	n.rearmClassic()
+	if c.acquiring && n.setSettled(claimLocal) {
+		c.acquiring = false
+		n.sendResource(infoOurs)
+	}
+	n.legacyOwed()
+	n.handoverStep()
+	if c.sayAgain && c.state > rscInit {
+		n.sendResource("")
+	}
+	if c.ask {
+		n.askHoldings()
+	}
+}
+
+// convergeGroup does the next thing to one group.
+func (n *Node) convergeGroup(g *group) {
+	c := &n.classic
+	theirs := n.nice() && c.otherHolds&n.setOf(g).swap() != 0
+	switch {
+	case g.hold == holdUnknown || g.hold == holdStuck || g.hold == holdReleasing:
+	case !g.claim && g.hold.runs() && (c.state >= rscStable || theirs && c.told):
+		n.release(g, n.whyClassic())
+	case g.claim && g.op == 0 && (g.hold == holdIdle || g.hold == holdAdopting) && c.state == rscStable && !theirs && !n.isolation.cut:
+		if !n.classicFailed(g) {
+			n.acquire(g, n.whyClassic())
+		}
+	}
+}
+
+// setSettled tells whether nothing moves in a set.
+func (n *Node) setSettled(which claim) bool {
+	for _, g := range n.groups {
+		if which&n.setOf(g) != 0 && (g.op != 0 || g.hold == holdUnknown || g.hold == holdAdopting) {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) whyClassic() string {
+	c := &n.classic
+	switch {
+	case c.standby.phase != standbyNone:
+		return fmt.Sprintf("hand-over of %s resources with %s", c.standby.which, n.peer.name)
+	case !n.nice():
+		return "asked for by " + n.peer.name + " or its answer (auto_failback legacy)"
+	}
+	return fmt.Sprintf("this node claims %s, %s claims %s", c.mine, n.peer.name, c.otherHolds)
+}
+
+// rearmClassic lets a group answer again whose lease ran out, when the peer has said since that it does not hold it.
+func (n *Node) rearmClassic() {
+	c := &n.classic
+	for _, g := range n.groups {
+		if !g.lapsed || !g.hold.owns() {
+			continue
+		}
+		switch {
+		case n.nice() && c.askedFor < g.wantedAt:
+			c.askedFor, c.told, c.ask = n.version, false, true
+		case !n.nice(), c.told && c.otherHolds&n.setOf(g).swap() == 0:
+			n.answerAgain(g)
+		}
+	}
+}
+
+// classicFailed answers a group that cannot start here: the set it belongs to is handed to the peer, once; where that is not possible it is
+// tried again here.
+func (n *Node) classicFailed(g *group) bool {
+	c := &n.classic
+	if !g.failed {
+		return false
+	}
+	if n.now.Mono >= n.retryAlone(g) && (g.handed || !n.nice()) {
+		g.failed, g.handed = false, false
+		return false
+	}
+	if !g.handed && n.classicReady() == nil && c.otherHolds&n.setOf(g).swap() == 0 {
+		g.handed = true
+		n.report(LevelError, "Resource group %s cannot run here (%s): handing %s resources to %s", g.Name, g.failReason, n.setOf(g), n.peer.name)
+		n.startHandover(n.setOf(g))
+	}
+	return true
+}
+
+// forgiveFailures lets the groups of a set be tried here although they failed before: they were just given to this node on purpose.
+func (n *Node) forgiveFailures(which claim) {
+	for _, g := range n.groups {
+		if which&n.setOf(g) != 0 {
+			g.failed, g.handed = false, false
+		}
+	}
+}
+
+// classicReady says why a hand-over cannot begin now.
+func (n *Node) classicReady() error {
+	c := &n.classic
+	switch {
+	case !n.nice():
+		return errors.New("Standby mode only implemented when nice_failback on: set auto_failback on or off on both nodes")
+	case c.standby.phase != standbyNone:
+		return errors.New("Standby in progress: wait until it has ended")
+	case c.leaving:
+		return fmt.Errorf("%s is stopping: it gives everything anyway", n.peer.name)
+	case !c.otherStable, c.returned.at > 0:
+		return fmt.Errorf("standby ignored.  Other side is in flux: %s has not settled yet, try again in a moment", n.peer.name)
+	case c.state != rscStable:
+		return errors.New("standby ignored.  local resources in flux: wait until this node has settled")
+	}
+	return nil
+}
+
+// classicTimers acts on what has waited long enough.
+func (n *Node) classicTimers() {
+	c, now := &n.classic, n.now.Mono
+	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" {
+		n.acquireLocal("the ten seconds are over")
+		n.report(Info, "local resource transition completed.")
+	}
+	if c.failbackAt > 0 && now >= c.failbackAt {
+		c.failbackAt = 0
+		n.tryFailback()
+	}
+	if c.askAt > 0 && now >= c.askAt {
+		c.askAt = 0
+		c.ask = n.nice() && !c.leaving && n.peer.member == memberActive
+		if !c.ask {
+			c.askAt = now + askRetry
+		}
+	}
+	n.expireHandover()
+	n.legacyRetry()
+}
+
+// tryFailback gives foreign resources back to an owner that has become stable (protocol section 7.7).
+func (n *Node) tryFailback() {
+	c := &n.classic
+	if n.cfg.Failback != FailbackOn || !c.failback || c.mine&claimForeign == 0 || n.peer.life != lifeAlive || c.left || c.leaving {
+		return
+	}
+	if n.classicReady() != nil || n.worseConnected() {
+		c.failbackAt = n.now.Mono + failbackRetry
+		return
+	}
+	c.failback = false
+	n.startHandover(claimForeign)
+}
+
+// nobodys is a set that neither node claims. That happens when a Linux-HA daemon was killed and comes back without knowing what it had
+// started, which then still runs there.
+type nobodys struct {
+	since time.Duration // 0 for none
+	asked time.Duration // when the peer was asked to hand it over
+}
+
+func (o *nobodys) deadlines(sooner func(time.Duration)) {
+	if o.since > 0 {
+		sooner(o.since + nobodysWait)
+	}
+	if o.asked > 0 {
+		sooner(o.asked + localTakeover)
+	}
+}
+
+// claimNobodys takes a set that neither node claims: by a hand-over, in which the peer stops whatever it may have running of it.
+func (n *Node) claimNobodys() {
+	c, now := &n.classic, n.now.Mono
+	free := claimAll &^ (c.mine | c.otherHolds.swap())
+	if free == claimNone || !n.nice() || !c.told || n.classicReady() != nil || n.peer.member != memberActive {
+		c.nobodys = nobodys{}
+		return
+	}
+	switch o := &c.nobodys; {
+	case o.since == 0:
+		o.since = max(now, 1)
+	case now < o.since+nobodysWait:
+	case o.asked == 0 && n.hasGroups(free):
+		o.asked = now
+		n.transition(Warn, "neither node claims them", "Asking %s to hand over %s resources", n.peer.name, free)
+		m := wire.New(typeTakeover)
+		m.Add(fieldHold, free.String())
+		n.send(m)
+	case o.asked == 0 || now >= o.asked+localTakeover:
+		c.nobodys = nobodys{}
+		n.transition(Info, "neither node claims them", "Claiming %s resources", free)
+		n.claimSet(c.mine | free)
+		n.sendResource("")
+	}
+}
+
+func (n *Node) hasGroups(which claim) bool {
+	for _, g := range n.groups {
+		if which&n.setOf(g) != 0 {
+			return true
+		}
+	}
+	return false
+}

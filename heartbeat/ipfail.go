@@ -1,0 +1,3 @@
+package heartbeat
+
+func (n *Node) worseConnected() bool { return false }
