@@ -11,7 +11,7 @@ import (
 const (
 	DefaultStart  = 2 * time.Minute
 	DefaultStop   = 2 * time.Minute
-	DefaultStatus = 20 * time.Second
+	DefaultStatus = time.Minute // Heartbeat's own Delay takes half of that
 )
 
 // Timeout is how long an operation on a resource of the group may take: as its pragma says, else as the agent says, else

@@ -118,6 +118,24 @@ func TestAddressRefused(t *testing.T) {
 	}
 }
 
+// FuzzAddressArguments: no argument panics, and what is refused is refused by check and by open alike.
+func FuzzAddressArguments(f *testing.F) {
+	for _, seed := range []string{"10.0.0.1", "10.0.0.1/24/eth0:0/10.0.0.255", "10.0.0.1//8/eth0", "2001:db8::1/64/eth0", "fe80::1%eth0/64", "/", "10.0.0.1/255.0.0.0"} {
+		f.Add(seed)
+	}
+	env := agent.Environment{Paths: agent.DefaultPaths(f.TempDir())}
+	f.Fuzz(func(t *testing.T, arg string) {
+		r := haresources.Resource{Spec: arg, Name: "IPaddr2", Args: []string{arg}}
+		a, err := agent.Open(env)(r)
+		if bad := agent.Check(r, env).Err(); (bad != nil) != (err != nil) {
+			t.Errorf("%q: check says %v, open says %v", arg, bad, err)
+		}
+		if err == nil {
+			a.(interface{ Close() error }).Close()
+		}
+	})
+}
+
 func TestAddressStartErrors(t *testing.T) {
 	newPatch(t, "10.0.0.1/24")
 	m := newSite(t).manager(t, "alpha 10.0.0.5/24/nosuch", "alpha 192.168.7.7")
