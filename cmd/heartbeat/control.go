@@ -237,7 +237,7 @@ func (a *app) wait(ctx context.Context, what string, met func(*daemon.Status) bo
 		case <-ctx.Done():
 		}
 		if last == nil {
-			return &exit{exitNotRunning, err}
+			return &exit{exitNotRunning, daemon.ErrNotRunning}
 		}
 		return &exit{exitFailure, fmt.Errorf("not %s in time: this node is %s, %s is %s", what, last.State, last.Peer.Name, last.Peer.State)}
 	}

@@ -69,7 +69,6 @@ func Run(ctx context.Context, o Options) error {
 		log.Critf("Heartbeat ends: %v", err)
 		return &StartError{Code: ExitRunning, Err: err}
 	}
-	log.Infof("%s Heartbeat shutdown complete.", c.Node)
 	return nil
 }
 

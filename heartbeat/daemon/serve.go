@@ -66,9 +66,7 @@ func (n *node) finish(ctx context.Context, halt *heartbeat.Halt) error {
 	if halt == nil {
 		return errors.New("the main loop ended without being asked to")
 	}
-	if halt.Released {
-		n.log.Infof("All HA resources relinquished: %s", halt.Reason)
-	} else {
+	if !halt.Released {
 		n.log.Warnf("Resources are left as they are: %s", halt.Reason)
 	}
 	return nil
