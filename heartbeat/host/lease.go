@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -50,6 +51,7 @@ type Lease struct {
 	mechanism leaser
 	attached  map[string]bool // interfaces asked for
 	list      []Protection
+	closed    bool
 }
 
 // leaser is one mechanism. Calls of ensure, detach and protect do not overlap.
@@ -114,6 +116,9 @@ func (l *Lease) Grain() time.Duration { return l.mechanism.grain() }
 func (l *Lease) Attach(ifname string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return os.ErrClosed
+	}
 	l.attached[ifname] = true
 	if _, err := l.mechanism.ensure(ifname); err != nil {
 		return fmt.Errorf("attach the lease to %s: %w", ifname, err)
@@ -125,6 +130,9 @@ func (l *Lease) Attach(ifname string) error {
 func (l *Lease) Detach(ifname string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return os.ErrClosed
+	}
 	delete(l.attached, ifname)
 	if err := l.mechanism.detach(ifname); err != nil {
 		return fmt.Errorf("detach the lease from %s: %w", ifname, err)
@@ -221,8 +229,8 @@ const (
 	keepInterval = 10 * time.Second
 )
 
-// Keep enforces the lease again wherever it was lost: an interface was made anew, somebody deleted the filter. It runs until ctx ends.
-// notify is told of each repair, and once of each new reason why one fails; it may be nil.
+// Keep enforces the lease again wherever it was lost: an interface was made anew, somebody deleted the filter. It runs until ctx ends
+// or the lease is closed. notify is told of each repair, and once of each new reason why one fails; it may be nil.
 func (l *Lease) Keep(ctx context.Context, notify func(ifname string, err error)) error {
 	changes := make(chan struct{}, 1)
 	watching, stop := context.WithCancel(ctx)
@@ -257,7 +265,7 @@ func (l *Lease) Keep(ctx context.Context, notify func(ifname string, err error))
 			time.Sleep(keepSettle)
 		case <-tick.C:
 		case err := <-ended:
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(err, os.ErrClosed) {
 				return nil
 			}
 			return fmt.Errorf("watch over the lease: %w", err)
@@ -270,6 +278,9 @@ func (l *Lease) repair() map[string]error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found := map[string]error{}
+	if l.closed {
+		return found
+	}
 	for _, ifname := range slices.Sorted(maps.Keys(l.attached)) {
 		changed, err := l.mechanism.ensure(ifname)
 		if changed || err != nil && !errors.Is(err, ErrNoInterface) {
@@ -288,6 +299,7 @@ func (l *Lease) repair() map[string]error {
 func (l *Lease) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	return l.mechanism.close()
 }
 
@@ -296,8 +308,12 @@ func (l *Lease) Close() error {
 func (l *Lease) Remove() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return os.ErrClosed
+	}
 	if err := l.mechanism.remove(); err != nil {
 		return fmt.Errorf("remove the lease: %w", err)
 	}
+	l.closed = true
 	return l.mechanism.close()
 }

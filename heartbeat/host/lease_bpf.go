@@ -64,7 +64,7 @@ func openBPFLease(dir string) (_ *bpfLease, err error) {
 	if b.view, err = NewView(); err != nil {
 		return nil, err
 	}
-	b.watcher, err = watchTraffic()
+	b.watcher, err = watchNetlink(unix.NETLINK_ROUTE, unix.RTMGRP_LINK|unix.RTMGRP_TC)
 	return b, err
 }
 
@@ -331,16 +331,15 @@ func (b *bpfLease) watch(ctx context.Context, changed func()) error {
 	}
 }
 
-// watchTraffic opens a socket that has something to read whenever an interface, or what is attached to one, changed.
-func watchTraffic() (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+// watchNetlink opens a socket that has something to read whenever the kernel tells those groups something.
+func watchNetlink(protocol int, groups uint32) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return nil, os.NewSyscallError("open netlink", err)
 	}
-	groups := uint32(unix.RTMGRP_LINK | unix.RTMGRP_TC)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		unix.Close(fd)
-		return nil, os.NewSyscallError("watch interfaces", err)
+		return nil, os.NewSyscallError("watch netlink", err)
 	}
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }

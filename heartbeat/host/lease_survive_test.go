@@ -137,6 +137,44 @@ func TestLeaseSurvivesFlush(t *testing.T) {
 	b.answers(false, serviceAddr, serviceAddr6)
 }
 
+// TestLeaseByNFTIsFoundAgain: so it is with the fall-back, which a flush of the ruleset takes away until Keep notices.
+func TestLeaseByNFTIsFoundAgain(t *testing.T) {
+	requireTool(t, "nft", "leases held by nftables")
+	b := newBench(t)
+	l := b.lease(host.MechanismNFT)
+	b.must(l.Renew("service", boot()+time.Minute))
+	b.must(l.Close())
+	b.answers(true, serviceAddr, serviceAddr6)
+	again := b.openLease(host.MechanismNFT, "")
+	if _, err := again.Until("unknown"); !errors.Is(err, host.ErrNoLease) {
+		t.Errorf("unknown group: %v", err)
+	}
+	if left, err := again.Until("service"); err != nil || left < boot()+55*time.Second || left > boot()+time.Minute {
+		t.Errorf("found in force for %v (%v), want a minute", left-boot(), err)
+	}
+	b.must(again.Protect([]host.Protection{serviceGroup}))
+	b.must(again.Attach("near"))
+	b.answers(true, serviceAddr, serviceAddr6)
+	told := b.keep(again)
+	b.must(again.Expire("service"))
+	b.answers(false, serviceAddr, serviceAddr6)
+	b.nft("flush ruleset")
+	select {
+	case got := <-told:
+		if got != "near" {
+			t.Errorf("Keep told %q", got)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the flush was not noticed")
+	}
+	b.answers(false, serviceAddr, serviceAddr6)
+	b.must(again.Renew("service", boot()+time.Minute))
+	b.answers(true, serviceAddr, serviceAddr6)
+	b.must(again.Detach("near"))
+	b.must(again.Remove())
+	b.answers(true, serviceAddr, serviceAddr6)
+}
+
 // nft runs the program in the node's namespace.
 func (b *bench) nft(ruleset string) {
 	b.t.Helper()

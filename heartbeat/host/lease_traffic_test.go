@@ -277,7 +277,10 @@ func (b *bench) behind() netns.NsHandle {
 	server, err := netns.New()
 	b.must(err)
 	b.t.Cleanup(func() { server.Close() })
+	noDetection := func() { b.must(os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0)) }
+	noDetection()
 	b.must(netns.Set(b.nearNS))
+	noDetection()
 	b.must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "inner"}, PeerName: "up", PeerNamespace: netlink.NsFd(server)}))
 	inner := b.up(b.t, "inner")
 	b.put(inner, "10.8.0.1/24")
@@ -401,29 +404,31 @@ func TestLeaseSeesThroughTranslation(t *testing.T) {
 
 // TestLeaseOfAVirtualMAC: with the lease ends everything by the virtual hardware address, and nothing by the interface's own.
 func TestLeaseOfAVirtualMAC(t *testing.T) {
-	b := newBench(t)
-	virtual := net.HardwareAddr{0x02, 0, 0x5e, 0, 1, 0x0a}
-	b.must(netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Name: "virtual", ParentIndex: b.near.Attrs().Index, HardwareAddr: virtual}, Mode: netlink.MACVLAN_MODE_PRIVATE}))
-	b.up(t, "virtual")
-	l := b.openLease(host.MechanismBPF, b.leaseDir())
-	b.must(l.Protect([]host.Protection{{Group: "virtual", MACs: []net.HardwareAddr{virtual}}}))
-	b.must(l.Attach("near"))
-	toVirtual := question{"echo to the virtual MAC", func(b *bench, to netip.Addr) []byte {
-		frame := b.echo4(to)
-		copy(frame, virtual)
-		return frame
-	}, questions4[0].answer}
-	about := netip.MustParseAddr(serviceAddr)
-	for _, lease := range []bool{false, true, false} {
-		b.must(l.Expire("virtual"))
-		if lease {
-			b.must(l.Renew("virtual", boot()+time.Minute))
+	both(t, func(t *testing.T, m host.Mechanism) {
+		b := newBench(t)
+		virtual := net.HardwareAddr{0x02, 0, 0x5e, 0, 1, 0x0a}
+		b.must(netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Name: "virtual", ParentIndex: b.near.Attrs().Index, HardwareAddr: virtual}, Mode: netlink.MACVLAN_MODE_PRIVATE}))
+		b.up(t, "virtual")
+		l := b.openLease(m, b.leaseDir())
+		b.must(l.Protect([]host.Protection{{Group: "virtual", MACs: []net.HardwareAddr{virtual}}}))
+		b.must(l.Attach("near"))
+		toVirtual := question{"echo to the virtual MAC", func(b *bench, to netip.Addr) []byte {
+			frame := b.echo4(to)
+			copy(frame, virtual)
+			return frame
+		}, questions4[0].answer}
+		about := netip.MustParseAddr(serviceAddr)
+		for _, lease := range []bool{false, true, false} {
+			b.must(l.Expire("virtual"))
+			if lease {
+				b.must(l.Renew("virtual", boot()+time.Minute))
+			}
+			if got := b.ask(toVirtual, about, 50*time.Millisecond); got != lease {
+				t.Errorf("with lease %v: answered by the virtual MAC: %v", lease, got)
+			}
+			b.answers(true, serviceAddr, serviceAddr6)
 		}
-		if got := b.ask(toVirtual, about, 50*time.Millisecond); got != lease {
-			t.Errorf("with lease %v: answered by the virtual MAC: %v", lease, got)
-		}
-		b.answers(true, serviceAddr, serviceAddr6)
-	}
+	})
 }
 
 // TestLeaseCarriesBulk: large segments, in buffers of every shape, pass unharmed.
