@@ -181,6 +181,9 @@ func (k *keeper) holdSome(list []*address, known *devices) (int, error) {
 	batch := make([]*holding, len(wanted))
 	for i := range wanted {
 		batch[i] = &holding{address: wanted[i], device: found[i]}
+		if before := k.held[list[i]]; before != nil {
+			batch[i].announced, batch[i].failed, batch[i].repaired = before.announced, before.failed, before.repaired
+		}
 		k.keep(list[i], batch[i])
 		batch[i].restart(time.Now())
 	}
