@@ -130,7 +130,7 @@ func (r *run) tell(s *service, m measured, served bool) {
 
 // tellAnnouncements puts into the time line whom the clients heard announce an address; one line for each burst.
 func (r *run) tellAnnouncements() {
-	const burst = time.Second
+	const burst = 150 * time.Millisecond
 	type claim struct {
 		target netip.Addr
 		node   int

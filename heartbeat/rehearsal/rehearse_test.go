@@ -14,11 +14,7 @@ import (
 
 // theBinary builds the heartbeat program once for all tests.
 var theBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "rehearsal")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "heartbeat")
+	path := filepath.Join(buildDir, "heartbeat")
 	build := exec.Command("go", "build", "-o", path, "hapair/cmd/heartbeat")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -36,7 +36,7 @@ type Phase struct {
 	OutageRawMS   float64           `json:"outage_raw_ms"` // the same with them
 	OutageLimitMS float64           `json:"outage_limit_ms,omitempty"`
 	MedianLimitMS float64           `json:"median_limit_ms,omitempty"` // of the outage, over five performances and more
-	ThroughMS     float64           `json:"through_ms,omitempty"` // the same as OutageMS for packets that a pair of routers forwards
+	ThroughMS     float64           `json:"through_ms,omitempty"`      // the same as OutageMS for packets that a pair of routers forwards
 	DualMS        float64           `json:"dual_ms"`                   // time in which both nodes answered for the same address
 	DualLimitMS   *float64          `json:"dual_limit_ms,omitempty"`
 	ServesMS      float64           `json:"serves_ms"` // from the first step until every address answered from where it belongs

@@ -21,7 +21,7 @@ var telling = []string{
 
 // dull are lines that are not shown all the same.
 var dull = []string{"Configuration validated", "Gmain_timeout", "Pacemaker support", "AUTH:", "Initial dead time", "core dump", "Core", "G_main", "harc",
-	"Logging daemon is disabled", "Consider setting", "Cannot lock ourselves", "No Previous generation", "No local resources", "Resource is stopped", "ip-request-resp"}
+	"Logging daemon is disabled", "Consider setting", "Cannot lock ourselves", "No Previous generation", "No local resources", "may be too small", "Resource is stopped", "ip-request-resp"}
 
 // shortLog strips from a log line what the time line says already, and says whether it is worth showing.
 func shortLog(line string) (text string, show bool) {

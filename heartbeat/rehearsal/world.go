@@ -34,13 +34,14 @@ type world struct {
 	downs map[*lab.Machine]bool // machines that were cut on purpose
 }
 
-// client is who uses the floating addresses of one network.
+// client is who uses the floating addresses of one network, and who watches over that. The observer is another host: what
+// both nodes answer it must not reach the client's table of neighbours.
 type client struct {
-	network *network
-	host    *lab.Host
-	targets []netip.Addr
-	echo    *probe.Echo
-	ask     *probe.Ask
+	network  *network
+	host     *lab.Host
+	observer *lab.Host
+	echo     *probe.Echo
+	ask      *probe.Ask
 }
 
 // newWorld builds switches, cables, clients and both machines, and begins to measure. No daemon runs yet.
@@ -81,34 +82,51 @@ func newWorld(ctx context.Context, l *lab.Lab, c copies, binary string, impls [2
 	return w, w.addIntruder()
 }
 
-// addClients makes a client on each network with floating addresses, and starts its probes.
+// addClients makes a client and an observer on each network with floating addresses, and starts their probes.
 func (w *world) addClients() error {
 	for _, n := range w.pair.serviceNetworks() {
-		c := &client{network: n}
-		for _, s := range w.pair.services {
-			if s.network == n {
-				c.targets = append(c.targets, s.addr)
-			}
+		var targets []netip.Addr
+		for _, s := range n.services(w.pair) {
+			targets = append(targets, s.addr)
 		}
-		var err error
-		c.host, err = w.lab.NewHost("client on "+n.device, []lab.Port{{Switch: w.switches[n.index], Device: n.device,
-			MAC: net.HardwareAddr{0x02, 0x68, 0x61, byte(n.index + 1), 0, 0xc}, Addresses: w.pair.clientAddresses(n)}}, w.pair.clientRoutes(n))
+		c, err := w.newClient(n, targets[:min(len(targets), mostProbed)])
 		if err != nil {
-			return err
-		}
-		if c.echo, err = probe.StartEcho(c.host.Do, w.clock, c.targets[:min(len(c.targets), mostProbed)]); err != nil {
-			return err
-		}
-		asked := probe.Asked{Device: n.device, Targets: c.targets[:min(len(c.targets), mostProbed)], Nodes: [2]net.HardwareAddr{n.nodeMAC(0), n.nodeMAC(1)}}
-		for _, s := range n.subnets {
-			asked.Sources = append(asked.Sources, s.client)
-		}
-		if c.ask, err = probe.StartAsk(c.host.Do, w.clock, asked); err != nil {
 			return err
 		}
 		w.clients = append(w.clients, c)
 	}
 	return nil
+}
+
+// newClient makes the client and the observer of one network.
+func (w *world) newClient(n *network, targets []netip.Addr) (*client, error) {
+	c := &client{network: n}
+	var err error
+	c.host, err = w.lab.NewHost("client on "+n.device, []lab.Port{{Switch: w.switches[n.index], Device: n.device,
+		MAC: net.HardwareAddr{0x02, 0x68, 0x61, byte(n.index + 1), 0, 0xc}, Addresses: w.pair.clientAddresses(n)}}, w.pair.clientRoutes(n))
+	if err != nil {
+		return nil, err
+	}
+	asked := probe.Asked{Device: n.device, Targets: targets, Nodes: [2]net.HardwareAddr{n.nodeMAC(0), n.nodeMAC(1)}}
+	var addresses []netip.Prefix
+	for _, s := range n.subnets {
+		var a netip.Addr
+		if err := s.give(&a, 4); err != nil {
+			return nil, err
+		}
+		asked.Sources = append(asked.Sources, a)
+		addresses = append(addresses, netip.PrefixFrom(a, s.prefix.Bits()))
+	}
+	c.observer, err = w.lab.NewHost("observer on "+n.device, []lab.Port{{Switch: w.switches[n.index], Device: n.device,
+		MAC: net.HardwareAddr{0x02, 0x68, 0x61, byte(n.index + 1), 0, 0xd}, Addresses: addresses}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.ask, err = probe.StartAsk(c.observer.Do, w.clock, asked); err != nil {
+		return nil, err
+	}
+	c.echo, err = probe.StartEcho(c.host.Do, w.clock, targets)
+	return c, err
 }
 
 // mostProbed is how many addresses of one network are probed; more would load the machine, and move together anyway.
