@@ -85,15 +85,12 @@ func cutValue(word string) (name, value string, named bool) {
 	return "", word, false
 }
 
-// joins says whether two neighbours are the halves of an IPv6 address, or of one with a prefix length.
+// joins says whether two neighbours are the halves of an IPv6 address, perhaps with something behind a slash.
 func joins(a, b string) bool {
 	if a == "" && (b == "" || b[0] == '[') {
 		return false // nothing, twice
 	}
-	head, bits, slashed := strings.Cut(b, "/")
-	if _, err := strconv.Atoi(bits); slashed && err != nil {
-		return false
-	}
+	head, _, _ := strings.Cut(b, "/")
 	whole, err := netip.ParseAddr(a + "::" + head)
 	return err == nil && whole.Is6()
 }

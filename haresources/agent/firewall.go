@@ -215,7 +215,8 @@ func (f *firewall) transaction(ctx context.Context, c *compiled, before, now mar
 	return gone + c.script + own + now.script(f.table), nil
 }
 
-// ownTables are the commands that make the other tables of this program again, after a file has emptied the ruleset.
+// ownTables are the commands that make the other tables of this program again, after a file has emptied the ruleset. Sets
+// come back empty: what lived in them with a time-out must not begin to live anew.
 func (f *firewall) ownTables(ctx context.Context) (string, error) {
 	r, err := f.list()
 	if err != nil {
@@ -226,7 +227,7 @@ func (f *firewall) ownTables(ctx context.Context) (string, error) {
 		if t == f.table || !isOwn(t) {
 			continue
 		}
-		lines, err := tool{name: "nft", args: []string{"-s", "list", "table", t.Family, t.Name}}.run(ctx, f.env)
+		lines, err := tool{name: "nft", args: []string{"-s", "-t", "list", "table", t.Family, t.Name}}.run(ctx, f.env)
 		if err != nil {
 			return "", err
 		}

@@ -16,12 +16,13 @@ type opener func(Environment, haresources.Resource) (haresources.Agent, error)
 
 // kinds are the resources, other than addresses, that need no script.
 var kinds = map[string]opener{
-	"Firewall":  openFirewall,
-	"Route":     openRoute,
-	"Rule":      openRule,
-	"IPsrcaddr": openSrcaddr,
-	"SendArp":   openSendArp,
-	"Delay":     openDelay,
+	"Firewall":   openFirewall,
+	"Route":      openRoute,
+	"Rule":       openRule,
+	"VirtualMAC": openVirtualMAC,
+	"IPsrcaddr":  openSrcaddr,
+	"SendArp":    openSendArp,
+	"Delay":      openDelay,
 }
 
 // ownKind finds what opens a resource without a script, nil where the site has a script of that name that is not the stock

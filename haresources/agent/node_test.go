@@ -130,7 +130,7 @@ func (n *node) expect(spec, state string) reply {
 
 // serveNode is the other process.
 func serveNode() {
-	s := &server{agents: map[string]haresources.Agent{}}
+	s := &server{agents: map[string]haresources.Agent{}, stops: map[string]func(){}}
 	decode, encode := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var o order
@@ -151,6 +151,7 @@ func serveNode() {
 // server is a node as seen from inside.
 type server struct {
 	agents map[string]haresources.Agent
+	stops  map[string]func()
 
 	mu      sync.Mutex
 	reports []string
@@ -168,6 +169,12 @@ func (s *server) serve(o order) (r reply) {
 		out, err := cmd.CombinedOutput()
 		r.Output = string(out)
 		if err != nil {
+			r.Err = err.Error()
+		}
+		return r
+	}
+	if o.Op == "reach" {
+		if err := echo(o.Spec, time.Second); err != nil {
 			r.Err = err.Error()
 		}
 		return r
@@ -226,13 +233,17 @@ func (s *server) operate(ctx context.Context, a haresources.Agent, o order, r *r
 		r.Output = a.(haresources.Describer).Describe()
 		return nil
 	case "forget":
+		if stop := s.stops[o.Spec]; stop != nil {
+			stop()
+		}
 		if c, ok := a.(interface{ Close() error }); ok {
 			c.Close()
 		}
 		delete(s.agents, o.Spec)
+		delete(s.stops, o.Spec)
 		return nil
 	case "watch":
-		a.(haresources.Watcher).Watch(func(state haresources.State, err error) {
+		s.stops[o.Spec] = a.(haresources.Watcher).Watch(func(state haresources.State, err error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.reports = append(s.reports, fmt.Sprintf("%v: %v", state, err))
