@@ -131,6 +131,9 @@ func (m *Manager) Acquire(ctx context.Context, name string) error {
 		return err
 	}
 	defer end()
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // nothing was touched
+	}
 	return g.acquire(ctx)
 }
 

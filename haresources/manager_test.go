@@ -169,6 +169,21 @@ func TestUnkillableStartIsStuck(t *testing.T) {
 	})
 }
 
+// TestAcquireCancelledBefore: what was cancelled before its turn touches nothing.
+func TestAcquireCancelledBefore(t *testing.T) {
+	w := newWorld()
+	m := manager(t, w, "alpha a b")
+	w.fake("a").state = haresources.Running
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 20 { // the turn and the end of ctx are both there: either may be seen first
+		if err := m.Acquire(ctx, "a"); !errors.Is(err, context.Canceled) {
+			t.Fatalf("error %v", err)
+		}
+	}
+	expect(t, w, "")
+}
+
 func TestRollbackSurvivesCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -121,7 +121,6 @@ func (k *keeper) work(now time.Time) time.Duration {
 	var reports reports
 	var batch []*holding
 	next := now.Add(time.Hour)
-	bursts := map[int]int{}
 	for a, h := range k.held {
 		switch {
 		case h.due.IsZero():
@@ -129,10 +128,9 @@ func (k *keeper) work(now time.Time) time.Duration {
 		case h.due.After(now):
 		case h.broken != nil:
 			k.repair(a, h, now, &reports)
-		case bursts[h.device.Index] >= burstSize:
-			h.due = now.Add(burstPause)
+		case !k.mayBurst(h.device.Index, now):
+			h.due = k.bursts[h.device.Index].begin.Add(burstPause)
 		default:
-			bursts[h.device.Index]++
 			if h.device.Ready() { // else it is announced when the carrier is back
 				batch = append(batch, h)
 			}
@@ -146,6 +144,26 @@ func (k *keeper) work(now time.Time) time.Duration {
 	k.mu.Unlock()
 	reports.send()
 	return max(time.Until(next), time.Millisecond)
+}
+
+// burst counts what was announced again on one interface since begin.
+type burst struct {
+	begin time.Time
+	count int
+}
+
+// mayBurst counts one repeated announcement on an interface, unless there were too many of late; call it locked.
+func (k *keeper) mayBurst(index int, now time.Time) bool {
+	b := k.bursts[index]
+	if now.Sub(b.begin) >= burstPause {
+		b = burst{begin: now}
+	}
+	if b.count >= burstSize {
+		return false
+	}
+	b.count++
+	k.bursts[index] = b
+	return true
 }
 
 // reports are what is to be told about addresses once the lock is released: whoever is told may ask back.

@@ -26,6 +26,7 @@ type keeper struct {
 	watch     *host.AddressWatch
 	held      map[*address]*holding
 	places    map[place]*address // where they are, for news of the kernel
+	bursts    map[int]burst      // by index of the interface
 	wake      chan struct{}      // the schedule has changed
 	ended     chan struct{}      // closed to end the goroutines
 	running   sync.WaitGroup
@@ -54,7 +55,7 @@ type place struct {
 func placeOf(a host.Address) place { return place{a.Prefix, a.Index} }
 
 func newKeeper() *keeper {
-	return &keeper{held: map[*address]*holding{}, places: map[place]*address{}}
+	return &keeper{held: map[*address]*holding{}, places: map[place]*address{}, bursts: map[int]burst{}}
 }
 
 // keep begins to look after an address; call it locked.
