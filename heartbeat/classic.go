@@ -102,10 +102,12 @@ type classic struct {
 	told        bool     // otherHolds is what the peer said in this run, and since it was last asked
 	otherStable bool
 	stableSeq   uint64        // number of the newest message that otherStable follows from
-	ask         bool          // ask the peer what it holds
+	dormant     bool          // this node slept: what it hears is what had waited, until it has asked anew
+	ask         bool          // ask the peer what it holds, when all that waits has been read
 	askAt       time.Duration // when to ask again; 0 for not
 	askedFor    uint64        // version of this node's statement when it last asked because a lease had run out
 
+	fresh       bool // no status of its present run has been looked at
 	left        bool // it said shutdone in this run
 	leaving     bool // it has begun to stop
 	answered    bool // it answered reqnodes
@@ -116,16 +118,18 @@ type classic struct {
 	failback   bool          // a takeover happened: give back when the owner is stable
 	failbackAt time.Duration // when to try that; 0 for not
 	returned   returning
-	nobodys    nobodys
+	sweeping   sweeping
+	politely   bool // the peer's last run ended with its word that everything is stopped
 	standby    handover
 	broken     handover                 // a granted hand-over that could not be carried out here, for which the peer still waits
 	requests   map[string]time.Duration // legacy: groups asked for, and when to ask again
 	owed       map[string]bool          // legacy: groups being given up, to be answered then
+	takenSeq   uint64                   // legacy: number of the message in which the peer said that it takes everything
 	legacyHeld time.Duration            // legacy: the peer has taken over everything; own groups are asked for from then on
 }
 
-func (c *classic) deadlines(sooner func(time.Duration)) {
-	for _, t := range []time.Duration{c.reqnodesAt, c.failbackAt, c.standby.until, c.askAt, c.legacyHeld} {
+func (c *classic) deadlines(n *Node, sooner func(time.Duration)) {
+	for _, t := range []time.Duration{n.legacySweepAt(), c.reqnodesAt, c.failbackAt, c.standby.until, c.askAt, c.legacyHeld} {
 		if t > 0 {
 			sooner(t)
 		}
@@ -134,7 +138,7 @@ func (c *classic) deadlines(sooner func(time.Duration)) {
 		sooner(c.receivedAt + localTakeover)
 	}
 	c.returned.deadlines(sooner)
-	c.nobodys.deadlines(sooner)
+	c.sweeping.deadlines(sooner)
 	for _, t := range c.requests {
 		sooner(t)
 	}
@@ -179,7 +183,7 @@ func (n *Node) claimHeld() {
 // classicNewRun prepares for a new run of the peer, which may have become a Linux-HA node or ceased to be one.
 func (n *Node) classicNewRun() {
 	c := &n.classic
-	before := c.kind
+	before, politely := c.kind, c.politely || c.left
 	*c = classic{kind: n.peer.kind, state: c.state, mine: c.mine, receivedAt: c.receivedAt, waiting: c.waiting, newest: c.newest,
 		otherHolds: c.otherHolds, heldBefore: c.heldBefore, failback: c.failback}
 	if n.stop.asked {
@@ -193,6 +197,8 @@ func (n *Node) classicNewRun() {
 		n.claimHeld()
 	}
 	c.askAt = n.now.Mono + askRetry
+	c.fresh = true
+	c.sweeping.due = n.member == memberActive && !politely
 }
 
 // classicAlone claims everything, because the peer is dead or has left.
@@ -208,7 +214,8 @@ func (n *Node) classicAlone() {
 	if !c.told && n.peer.kind == kindClassic && !c.left {
 		held = claimAll // it may have held anything
 	}
-	*c = classic{kind: c.kind, state: rscStable, newest: c.newest, left: c.left, heldBefore: held, failback: true, otherStable: true}
+	*c = classic{kind: c.kind, state: rscStable, newest: c.newest, left: c.left, heldBefore: held, failback: true, otherStable: true,
+		politely: n.peer.life == lifeLeft}
 	n.claimSet(claimAll)
 }
 
@@ -218,13 +225,13 @@ func (n *Node) classicDied() {
 	n.classicAlone()
 }
 
-// classicSlept begins the negotiation anew after a sleep so long that the peer may have taken over: this node has let go of everything.
+// classicSlept begins the negotiation anew after a sleep so long that the peer may have taken over; this node has let go of everything.
 func (n *Node) classicSlept() {
 	c := &n.classic
 	if n.peer.kind != kindClassic || n.stop.asked || n.member != memberActive {
 		return
 	}
-	c.state, c.receivedAt, c.told, c.ask = rscStarting, 0, false, true
+	c.state, c.receivedAt, c.told, c.ask, c.dormant, c.waiting = rscStarting, 0, false, true, true, ""
 	c.standby, c.broken, c.returned, c.acquiring = handover{}, handover{}, returning{}, false
 	n.claimSet(claimNone)
 }
@@ -232,6 +239,10 @@ func (n *Node) classicSlept() {
 // classicStatus runs what depends on a Linux-HA peer being heard at all.
 func (n *Node) classicStatus() {
 	c := &n.classic
+	if c.fresh && n.peer.member == memberActive && n.member == memberActive {
+		c.ask = n.nice() // it does not begin now: it will not say by itself what it holds
+	}
+	c.fresh = false
 	if n.member != memberUp || c.answered || n.now.Mono < c.reqnodesAt {
 		return
 	}

@@ -19,7 +19,7 @@ func (n *Node) convergeClassic() {
 	}
 	n.classicTimers()
 	n.contestedClassic()
-	n.claimNobodys()
+	n.sweep()
 	for _, g := range n.groups {
 		n.convergeGroup(g)
 	}
@@ -33,7 +33,14 @@ func (n *Node) convergeClassic() {
 	if c.sayAgain && c.state > rscInit {
 		n.sendResource("")
 	}
-	if c.ask {
+	if c.ask && !c.dormant {
+		n.askHoldings()
+	}
+}
+
+// classicTick asks what a node that slept has to ask, now that all that waited for it has been read.
+func (n *Node) classicTick() {
+	if n.classic.dormant && n.peer.kind == kindClassic && n.peer.life == lifeAlive && !n.mute && !n.stop.asked {
 		n.askHoldings()
 	}
 }
@@ -172,42 +179,47 @@ func (n *Node) tryFailback() {
 	n.startHandover(claimForeign)
 }
 
-// nobodys is a set that neither node claims. That happens when a Linux-HA daemon was killed and comes back without knowing what it had
-// started, which then still runs there.
-type nobodys struct {
-	since time.Duration // 0 for none
-	asked time.Duration // when the peer was asked to hand it over
+// sweeping is how this node gets the peer to stop what it does not know of. A Linux-HA daemon that was killed and comes back does not know
+// what it had started: it claims nothing, and all of it still runs there. In a hand-over it stops everything of a set, claimed or not.
+type sweeping struct {
+	due   bool          // the peer came back without having said shutdone
+	since time.Duration // from when on there has been something to do; 0 for none
+	asked time.Duration // when the peer was asked
 }
 
-func (o *nobodys) deadlines(sooner func(time.Duration)) {
-	if o.since > 0 {
-		sooner(o.since + nobodysWait)
+func (s *sweeping) deadlines(sooner func(time.Duration)) {
+	if s.since > 0 {
+		sooner(s.since + nobodysWait)
 	}
-	if o.asked > 0 {
-		sooner(o.asked + localTakeover)
+	if s.asked > 0 {
+		sooner(s.asked + localTakeover)
 	}
 }
 
-// claimNobodys takes a set that neither node claims: by a hand-over, in which the peer stops whatever it may have running of it.
-func (n *Node) claimNobodys() {
+// sweep takes what neither node claims, and has the peer stop what it may still run of what this node claims.
+func (n *Node) sweep() {
 	c, now := &n.classic, n.now.Mono
 	free := claimAll &^ (c.mine | c.otherHolds.swap())
-	if free == claimNone || !n.nice() || !c.told || n.classicReady() != nil || n.peer.member != memberActive {
-		c.nobodys = nobodys{}
+	which := free
+	if c.sweeping.due {
+		which |= c.mine
+	}
+	if which == claimNone || !n.nice() || !c.told || n.classicReady() != nil || n.peer.member != memberActive {
+		c.sweeping.since, c.sweeping.asked = 0, 0
 		return
 	}
-	switch o := &c.nobodys; {
-	case o.since == 0:
-		o.since = max(now, 1)
-	case now < o.since+nobodysWait:
-	case o.asked == 0 && n.hasGroups(free):
-		o.asked = now
-		n.transition(Warn, "neither node claims them", "Asking %s to hand over %s resources", n.peer.name, free)
+	switch s := &c.sweeping; {
+	case s.since == 0:
+		s.since = max(now, 1)
+	case now < s.since+nobodysWait:
+	case s.asked == 0 && n.hasGroups(which):
+		s.due, s.asked = false, now
+		n.transition(Info, "a predecessor of its daemon may have left something of them running", "Asking %s to stop and hand over %s resources", n.peer.name, which)
 		m := wire.New(typeTakeover)
-		m.Add(fieldHold, free.String())
+		m.Add(fieldHold, which.String())
 		n.send(m)
-	case o.asked == 0 || now >= o.asked+localTakeover:
-		c.nobodys = nobodys{}
+	case s.asked == 0 || now >= s.asked+localTakeover:
+		*s = sweeping{}
 		n.transition(Info, "neither node claims them", "Claiming %s resources", free)
 		n.claimSet(c.mine | free)
 		n.sendResource("")

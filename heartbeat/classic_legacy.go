@@ -14,7 +14,7 @@ import (
 // legacyRetry asks for own groups that this node does not hold.
 func (n *Node) legacyRetry() {
 	c, now := &n.classic, n.now.Mono
-	if n.nice() || c.state != rscStable || c.leaving || c.returned.at > 0 || now < c.legacyHeld {
+	if n.nice() || c.state != rscStable || c.leaving || now < c.legacyHeld {
 		return
 	}
 	c.legacyHeld = 0
@@ -23,10 +23,7 @@ func (n *Node) legacyRetry() {
 			continue
 		}
 		if _, asked := c.requests[g.Name]; !asked {
-			if c.requests == nil {
-				c.requests = map[string]time.Duration{}
-			}
-			c.requests[g.Name] = now
+			n.legacyRequest(g)
 		}
 	}
 	if n.peer.member != memberActive {
@@ -43,33 +40,46 @@ func (n *Node) legacyRetry() {
 	}
 }
 
-// contestedLegacy ends a double holding after a partition that the peer did not notice: each keeps its own groups, and asks for them, so
-// that the other stops what it may have running of them.
+// contestedLegacy ends a double holding with a peer that may run what this node holds: after a partition, or because its killed predecessor had
+// started it, in which case it does not ask for it. A request makes it stop that, and costs nothing where it runs nothing.
 func (n *Node) contestedLegacy() {
 	c := &n.classic
-	r := &c.returned
-	if r.at == 0 || !r.frozen && !c.leaving && n.now.Mono < r.at+r.patience() {
+	due := c.returned.at > 0
+	if c.sweeping.due && n.peer.member == memberActive && n.now.Mono >= n.peer.since+localTakeover {
+		due = true
+	}
+	if !due {
 		return
 	}
-	r.at = 0
-	if c.leaving {
-		return
-	}
-	n.transition(Crit, n.peer.name+" did not restart, so it still holds its own", "Letting go of foreign resources")
+	c.returned.at, c.sweeping.due = 0, false
 	for _, g := range n.groups {
-		if g.Preferred != n.cfg.Node {
-			g.claim = false
-		} else if c.requests == nil {
-			c.requests = map[string]time.Duration{g.Name: n.now.Mono}
-		} else {
-			c.requests[g.Name] = n.now.Mono
+		if g.claim {
+			n.legacyRequest(g)
 		}
 	}
 }
 
-// legacyMissed is a peer that has declared this node dead while this node hears it: it is taking everything.
-func (n *Node) legacyMissed() {
+// legacySweepAt is when contestedLegacy is to be looked at because of a peer that came back.
+func (n *Node) legacySweepAt() time.Duration {
+	if n.nice() || !n.classic.sweeping.due || n.peer.member != memberActive {
+		return 0
+	}
+	return n.peer.since + localTakeover
+}
+
+// legacyRequest notes that a group is to be asked for.
+func (n *Node) legacyRequest(g *group) {
 	c := &n.classic
+	if c.requests == nil {
+		c.requests = map[string]time.Duration{}
+	}
+	c.requests[g.Name] = n.now.Mono
+}
+
+// legacyMissed is a peer that has declared this node dead while this node hears it: it is taking everything.
+func (n *Node) legacyMissed(m wire.Message) {
+	c := &n.classic
+	c.takenSeq = max(c.takenSeq, classicSeq(m))
 	if !slices.ContainsFunc(n.groups, func(g *group) bool { return g.claim }) {
 		return
 	}
@@ -124,8 +134,8 @@ func (n *Node) legacyAnswer(key string, owned bool) {
 // legacyAnswered takes a group that the peer has given up.
 func (n *Node) legacyAnswered(m wire.Message) {
 	key := m.Get(fieldIP)
-	if _, asked := n.classic.requests[key]; !asked || m.Get("ok") != "OK" || n.stop.asked {
-		return
+	if _, asked := n.classic.requests[key]; !asked || m.Get("ok") != "OK" || n.stop.asked || classicSeq(m) < n.classic.takenSeq {
+		return // never asked for, refused, or from before it took everything
 	}
 	delete(n.classic.requests, key)
 	for _, g := range n.groups {

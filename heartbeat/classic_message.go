@@ -107,7 +107,7 @@ func (n *Node) classicResent(m wire.Message, seq uint64) {
 // askHoldings asks the peer what it holds, as a node that starts does. A node that is stable says at once that it still is.
 func (n *Node) askHoldings() {
 	c := &n.classic
-	c.ask = false
+	c.ask, c.dormant, c.told = false, false, false
 	c.askAt = n.now.Mono + askRetry
 	n.send(wire.New(typeStarting))
 	c.newest = n.tx.seq
@@ -168,11 +168,14 @@ func (n *Node) classicStarting(m wire.Message) {
 			"into ha.cf on both nodes", n.peer.name)
 		return
 	}
-	if c.state == rscStarting {
-		c.state = rscBothStarting
-	}
 	if seq := classicSeq(m); seq > c.stableSeq {
 		c.stableSeq, c.otherStable = seq, false
+	}
+	if c.dormant {
+		return
+	}
+	if c.state == rscStarting {
+		c.state = rscBothStarting
 	}
 	n.sendResource("")
 }
@@ -195,7 +198,9 @@ func (n *Node) classicHoldings(m wire.Message) {
 		c.leaving = c.leaving || m.Get(fieldInfo) == infoShutdown
 		return
 	}
-	n.received()
+	if !c.dormant {
+		n.received()
+	}
 	switch m.Get(fieldInfo) {
 	case infoShutdown:
 		c.leaving = true
@@ -206,7 +211,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 	}
 	if stable := m.Get(fieldStable); stable != "" && seq > c.stableSeq {
 		c.stableSeq = seq
-		n.classicStable(stable == "1")
+		n.classicStable(stable == "1" && !c.dormant)
 	}
 	if c.state < rscStable && c.otherStable {
 		n.acquireLocal("the peer is stable")
@@ -274,7 +279,7 @@ func (n *Node) classicLeft() {
 func (n *Node) classicGiveUp() {
 	c := &n.classic
 	c.state = rscShutdown
-	c.standby, c.nobodys, c.returned, c.requests = handover{}, nobodys{}, returning{}, nil
+	c.standby, c.sweeping, c.returned, c.requests = handover{}, sweeping{}, returning{}, nil
 	c.askAt, c.failbackAt, c.acquiring, c.waiting = 0, 0, false, ""
 	n.claimSet(claimNone)
 	if n.peer.kind != kindClassic || n.member != memberActive {

@@ -16,6 +16,8 @@ type lhaScripts struct {
 	next     heartbeat.OpID
 	queue    []func(done func())
 	children int
+	started  map[string]bool // groups that this run has started, or found running when it was to start them
+	gaveUp   map[string]bool // groups whose start failed
 }
 
 // askResources is ask_for_resources.
@@ -99,11 +101,11 @@ func (l *linuxHA) ownResources(forced bool) {
 		l.hold |= 1
 	}
 	ask := !l.nice() && l.peer == "active" && !forced
-	forked := l.hold
 	l.child(func(done func()) {
 		for _, key := range l.keys(1) {
 			switch {
 			case l.m.runs[key]:
+				l.started[key] = true
 			case ask:
 				l.send(message("ip-request", "ipaddr", key))
 			default:
@@ -111,7 +113,7 @@ func (l *linuxHA) ownResources(forced bool) {
 			}
 		}
 		if l.nice() {
-			l.send(message("resource", "rsc_hold", forked.String(), "rtype", "full", "isstable", "1", "info", "req_our_resources()"))
+			l.send(message("resource", "rsc_hold", l.hold.String(), "rtype", "full", "isstable", "1", "info", "req_our_resources()"))
 		}
 		done()
 	})
@@ -237,6 +239,7 @@ func (l *linuxHA) free(group string) {
 // take is takegroup: what runs is left alone; a failed start leads to hb_standby foreign half a minute later.
 func (l *linuxHA) take(group string, then func()) {
 	l.alone(group, func() {
+		l.started[group] = true
 		if l.m.runs[group] {
 			l.free(group)
 			then()
@@ -244,6 +247,7 @@ func (l *linuxHA) take(group string, then func()) {
 		}
 		l.next++
 		l.ops[l.next] = func(d heartbeat.Done) {
+			l.gaveUp[group] = d.Err != nil
 			if d.Err != nil {
 				l.after(30*time.Second, func() { l.send(message("ask_resources", "rsc_hold", "foreign", "info", "me")) })
 			}

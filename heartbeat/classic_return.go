@@ -59,12 +59,14 @@ func (n *Node) classicStonith(m wire.Message) {
 	if m.Get("node") != n.cfg.Node || result == "badhost" || result == "bad" {
 		return
 	}
-	if c.returned.at > 0 {
+	switch {
+	case c.returned.at > 0:
 		c.returned.missed = true
-		return
-	}
-	if !n.nice() {
-		n.legacyMissed()
+	case n.nice():
+		n.hear(saying{seq: classicSeq(m), hold: claimAll})
+		c.told = true
+	default:
+		n.legacyMissed(m)
 	}
 }
 

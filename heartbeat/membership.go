@@ -191,9 +191,7 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 			n.mute, n.muteUntil = true, n.now.Mono+n.cfg.Deadtime
 		}
 	}
-	if n.mute {
-		n.classicSlept()
-	}
+	n.classicSlept()
 	n.resetBeliefs()
 }
 
@@ -342,6 +340,7 @@ func (n *Node) watch(tick bool) {
 }
 
 func (n *Node) watchSilence() {
+	n.classicTick()
 	n.watchIsolation()
 	n.watchPeer()
 	for _, l := range n.links {

@@ -235,7 +235,7 @@ func (n *Node) nextWake() Instant {
 	n.rx.deadlines(sooner)
 	n.fence.deadlines(sooner)
 	n.watchdogDeadline(sooner)
-	n.classic.deadlines(sooner)
+	n.classic.deadlines(n, sooner)
 	for _, l := range n.links {
 		l.deadlines(n, sooner)
 	}
