@@ -248,26 +248,3 @@ func (p *parser) checkPings() {
 		return false
 	})
 }
-
-// checkStonith warns of fencing devices that are not used.
-func (p *parser) checkStonith() {
-	c := p.cfg
-	var mine []int
-	for _, h := range c.StonithHosts {
-		switch {
-		case h.Host == "*" || h.Host == c.Node:
-			mine = append(mine, h.Line)
-		case !slices.Contains(c.Nodes, h.Host):
-			p.faults.Addf(p.on(fault.Warning, h.Line), "the first word is the node that has the device, or * for both",
-				"stonith_host for %s, which is not among the nodes %s: no node uses it", quote(h.Host), strings.Join(c.Nodes, ", "))
-		}
-	}
-	if c.Stonith != nil {
-		mine = append(mine, c.Stonith.Line)
-	}
-	slices.Sort(mine)
-	for _, line := range mine[:max(0, len(mine)-1)] {
-		p.faults.Addf(p.on(fault.Warning, line), "keep one fencing device for each node",
-			"this fencing device is not used: line %d names another for the same node, and the last one counts", mine[len(mine)-1])
-	}
-}

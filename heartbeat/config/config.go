@@ -60,6 +60,7 @@ type Config struct {
 	APIAuth  []APIAuth
 
 	Stonith      *Stonith      // `stonith`; nil when absent
+	Stoniths     []Stonith     // all `stonith` lines; more than one counts only with the pragma fence-level
 	StonithHosts []StonithHost // all `stonith_host` lines, of other hosts too
 	Watchdog     string        // device path, "" when absent
 
@@ -70,6 +71,11 @@ type Config struct {
 	FailbackDelay time.Duration // pragma failback-delay
 	RetryFailed   time.Duration // pragma retry-failed
 	HookTimeout   time.Duration // pragma hook-timeout
+
+	FenceDelay   time.Duration // pragma fence-delay; negative: twice the measured time of the device, and a second
+	FenceTimeout time.Duration // pragma fence-timeout
+	FenceAction  string        // pragma fence-action: reset or off
+	StartPolicy  string        // pragma start-policy: start, start-if-ping or ask
 }
 
 // Link is one heartbeat medium (protocol section 4).
@@ -150,14 +156,4 @@ func (c *Config) Directive(name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// FencingDevice is the stonith_host line that this node uses: the last one for `*` or for itself, as in Linux-HA.
-func (c *Config) FencingDevice() (StonithHost, bool) {
-	for i := len(c.StonithHosts) - 1; i >= 0; i-- {
-		if h := c.StonithHosts[i]; h.Host == "*" || h.Host == c.Node {
-			return h, true
-		}
-	}
-	return StonithHost{}, false
 }

@@ -125,8 +125,14 @@ func dump(c *config.Config) string {
 	if c.Stonith != nil {
 		line("stonith", fmt.Sprintf("%+v", *c.Stonith))
 	}
-	if device, ok := c.FencingDevice(); ok {
-		line("fencing device", fmt.Sprintf("%+v", device))
+	for i, level := range c.FencingLevels() {
+		line("fencing level", i+1, fmt.Sprintf("%+v", level))
+	}
+	if c.Watchdog != "" {
+		line("watchdog time-out", c.WatchdogTimeout())
+	}
+	if len(c.FencingLevels()) > 0 || c.StartPolicy != "start" && c.StartPolicy != "" {
+		line("fencing", c.FenceDelay, c.FenceTimeout, c.FenceAction, c.StartPolicy)
 	}
 	line("env", c.Env)
 	line("pragmas", c.FailbackDelay, c.RetryFailed, c.HookTimeout, c.Pragmas)

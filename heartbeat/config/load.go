@@ -45,6 +45,7 @@ func Load(dir string, options ...Option) (*Config, fault.List) {
 	if p != nil {
 		p.crossCheck()
 		l.checkTable()
+		p.checkWatchdog()
 	}
 	l.faults.Sort()
 	return l.cfg, l.faults

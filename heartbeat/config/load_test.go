@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,8 +116,16 @@ func TestPrefersSafety(t *testing.T) {
 // TestPragmaKeys: every key has an explanation and a default that reads back.
 func TestPragmaKeys(t *testing.T) {
 	for _, k := range config.PragmaKeys() {
-		if d, err := haresources.ParseDuration(k.Default); err != nil || d <= 0 || k.Explain == "" || k.Kind != "time" {
-			t.Errorf("%+v: %v", k, err)
+		switch d, err := haresources.ParseDuration(k.Default); {
+		case k.Explain == "":
+			t.Errorf("%s has no explanation", k.Name)
+		case k.Default == "auto", k.Kind == "number" && k.Default == "":
+		case strings.Contains(k.Kind, "|"):
+			if !slices.Contains(strings.Split(k.Kind, "|"), k.Default) {
+				t.Errorf("%s: the default %q is none of %s", k.Name, k.Default, k.Kind)
+			}
+		case k.Kind != "time" || err != nil || d <= 0:
+			t.Errorf("%s: default %q, %v", k.Name, k.Default, err)
 		}
 	}
 }
@@ -193,4 +202,42 @@ func numbered(prefix string, n int) string {
 		fmt.Fprintf(&b, "%s%d ", prefix, i)
 	}
 	return b.String() + "\n"
+}
+
+func TestFencingLevelsAndWatchdogTimeout(t *testing.T) {
+	load := func(text string) *config.Config {
+		dir := t.TempDir()
+		os.WriteFile(filepath.Join(dir, "ha.cf"), []byte("node alpha beta\nbcast eth0\n"+text), 0o600)
+		c, _ := config.Load(dir, config.WithNode("alpha"))
+		return c
+	}
+	types := func(c *config.Config) string {
+		var levels []string
+		for _, level := range c.FencingLevels() {
+			var names []string
+			for _, d := range level {
+				names = append(names, d.Type)
+			}
+			levels = append(levels, strings.Join(names, "+"))
+		}
+		return strings.Join(levels, " ")
+	}
+	for text, want := range map[string]string{
+		"":                      "",
+		"stonith_host beta a x": "",
+		"stonith_host * a x\nstonith b f\nstonith_host alpha c x\nstonith_host beta d x":                                                           "c",
+		"stonith_host * a x\n#hapair: fence-level=2\nstonith b f\nstonith_host alpha c x\n#hapair: fence-level=1\nstonith_host * d x\nstonith e g": "a+d+e b+c",
+	} {
+		if got := types(load(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	for text, want := range map[string]time.Duration{
+		"deadtime 10": 0, "watchdog /dev/w\ndeadtime 30": 29 * time.Second, "watchdog /dev/w\ndeadtime 3": 2 * time.Second,
+		"watchdog /dev/w\ndeadtime 4500ms": 3 * time.Second, "watchdog /dev/w\ndeadtime 200ms": 2 * time.Second,
+	} {
+		if got := load(text).WatchdogTimeout(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
 }

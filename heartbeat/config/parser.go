@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"hapair/haresources"
 	"hapair/heartbeat/fault"
 )
 
@@ -68,9 +67,7 @@ func (p *parser) defaults() {
 	c.CoreDumps, c.CoreRoot = true, "/var/lib/heartbeat/cores"
 	c.Log.SyslogFmt, c.Log.LogBadpack = true, true
 	for _, k := range pragmaKeys() {
-		if d, err := haresources.ParseDuration(k.Default); err == nil {
-			k.set(c, d)
-		}
+		k.set(c, k.Default)
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -11,11 +12,13 @@ import (
 // PragmaKey is one key that may stand in a `#hapair:` comment of ha.cf.
 type PragmaKey struct {
 	Name    string
-	Kind    string // of its value: "time"
+	Kind    string // of its value: "time", "number", or the words that it may be
 	Default string
 	Explain string // for `heartbeat check`
 
-	set func(*Config, time.Duration)
+	set        func(c *Config, value string) bool // false: not such a value
+	hint       string                             // what would be one
+	repeatedly bool                               // it belongs to the lines below it, and may stand again before others
 }
 
 // PragmaKeys are all keys known in ha.cf. Those of haresources lines are haresources.PragmaKeys.
@@ -23,14 +26,39 @@ func PragmaKeys() []PragmaKey { return pragmaKeys() }
 
 // pragmaKeys is the table; a key stands in it only where it has an effect.
 func pragmaKeys() []PragmaKey {
-	return []PragmaKey{
-		{"failback-delay", "time", "10s", "how long the preferred node must be back and stable before it gets its resources again",
-			func(c *Config, d time.Duration) { c.FailbackDelay = d }},
-		{"retry-failed", "time", "10m", "how long a node on which a group failed is not offered it again",
-			func(c *Config, d time.Duration) { c.RetryFailed = d }},
-		{"hook-timeout", "time", "10s", "how long a hook script may run before it is ended",
-			func(c *Config, d time.Duration) { c.HookTimeout = d }},
-	}
+	return append([]PragmaKey{
+		timePragma("failback-delay", "10s", "how long the preferred node must be back and stable before it gets its resources again",
+			func(c *Config) *time.Duration { return &c.FailbackDelay }),
+		timePragma("retry-failed", "10m", "how long a node on which a group failed is not offered it again",
+			func(c *Config) *time.Duration { return &c.RetryFailed }),
+		timePragma("hook-timeout", "10s", "how long a hook script may run before it is ended",
+			func(c *Config) *time.Duration { return &c.HookTimeout }),
+	}, fencePragmas()...)
+}
+
+// timePragma is a key whose value is a time.
+func timePragma(name, standard, explain string, field func(*Config) *time.Duration) PragmaKey {
+	return PragmaKey{Name: name, Kind: "time", Default: standard, Explain: explain, hint: "a time: 10, 1.5, 500ms, 2m",
+		set: func(c *Config, value string) bool {
+			d, err := haresources.ParseDuration(value)
+			if err == nil && d <= longest {
+				*field(c) = d
+				return true
+			}
+			return false
+		}}
+}
+
+// wordPragma is a key whose value is one of a few words, the first being the default.
+func wordPragma(name, explain string, field func(*Config) *string, words ...string) PragmaKey {
+	return PragmaKey{Name: name, Kind: strings.Join(words, "|"), Default: words[0], Explain: explain, hint: strings.Join(words, ", "),
+		set: func(c *Config, value string) bool {
+			if slices.Contains(words, value) {
+				*field(c) = value
+				return true
+			}
+			return false
+		}}
 }
 
 // pragma reads `key=value …` of one comment.
@@ -56,21 +84,31 @@ func (p *parser) setPragma(at word, key, value string) {
 		if k.Name != key {
 			continue
 		}
-		d, err := haresources.ParseDuration(value)
-		if err != nil || d > longest {
-			p.error(at, "a time: 10, 1.5, 500ms, 2m", "pragma %s=%s: not a time", key, quote(value))
+		if !k.set(p.cfg, value) {
+			p.error(at, k.hint, "pragma %s=%s: not %s", key, quote(value), k.article())
 			return
 		}
-		if line, again := p.named["pragma "+key]; again {
+		if line, again := p.named["pragma "+key]; again && !k.repeatedly {
 			p.warn(at, "keep one of the two", "pragma %s also stands on line %d: the last one counts", key, line)
 		}
 		p.named["pragma "+key] = p.now.line
-		k.set(p.cfg, d)
 		p.cfg.Pragmas = append(p.cfg.Pragmas, Pragma{key, value, p.now.line})
-		p.notice(at, "", "pragma %s=%s: %s (default %s); Linux-HA ignores it", key, value, k.Explain, k.Default)
+		standard := ""
+		if k.Default != "" {
+			standard = " (default " + k.Default + ")"
+		}
+		p.notice(at, "", "pragma %s=%s: %s%s; Linux-HA ignores it", key, value, k.Explain, standard)
 		return
 	}
 	p.warn(at, pragmaHint(key), "pragma %s is not known and has no effect", quote(key))
+}
+
+// article is the kind of value in a sentence.
+func (k PragmaKey) article() string {
+	if strings.Contains(k.Kind, "|") {
+		return "one of its words"
+	}
+	return "a " + k.Kind
 }
 
 // pragmaHint finds what an unknown pragma was meant to be.

@@ -190,10 +190,11 @@ func setStonith(p *parser, s statement) {
 		p.error(s.rest, "write stonith TYPE FILE, where FILE holds the parameters", "stonith takes a type and a file, not %d words", len(words))
 		return
 	}
-	if before := p.cfg.Stonith; before != nil {
+	if before := p.cfg.Stonith; before != nil && p.named["pragma "+fenceLevel] == 0 {
 		p.warn(s.name, "keep one of them", "stonith also stands on line %d: the last one counts", before.Line)
 	}
 	p.cfg.Stonith = &Stonith{words[0].text, words[1].text, s.line}
+	p.cfg.Stoniths = append(p.cfg.Stoniths, *p.cfg.Stonith)
 }
 
 // setStonithHost adds `stonith_host HOST TYPE PARAMS…`.
