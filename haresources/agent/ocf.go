@@ -42,6 +42,7 @@ type ocf struct {
 	kind     string
 	params   []string // name=value
 	advice   timeouts
+	absence
 }
 
 // openOCF makes an agent for ocf:PROVIDER:TYPE::name=value….
@@ -118,7 +119,7 @@ func (o *ocf) do(ctx context.Context, action string) error {
 	}
 	p, err := o.program(action, left)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errAbsent, err)
 	}
 	err = run(ctx, p)
 	if meaning := ocfMeanings[exitCode(err)]; meaning != "" {
@@ -127,22 +128,40 @@ func (o *ocf) do(ctx context.Context, action string) error {
 	return err
 }
 
+// errAbsent is in the error of an operation whose agent cannot be found.
+var errAbsent = errors.New("nothing was run")
+
 // Start runs the agent with "start".
-func (o *ocf) Start(ctx context.Context) error { return o.do(ctx, "start") }
+func (o *ocf) Start(ctx context.Context) error {
+	err := o.do(ctx, "start")
+	if errors.Is(err, errAbsent) {
+		return err
+	}
+	return o.did(haresources.OpStart, err)
+}
 
 // Stop runs the agent with "stop".
-func (o *ocf) Stop(ctx context.Context) error { return o.do(ctx, "stop") }
+func (o *ocf) Stop(ctx context.Context) error {
+	err := o.do(ctx, "stop")
+	if errors.Is(err, errAbsent) {
+		return o.stop(ctx, err)
+	}
+	return o.did(haresources.OpStop, err)
+}
 
 // Status runs the agent with "monitor". An agent whose program is not installed here runs nothing here.
 func (o *ocf) Status(ctx context.Context) (haresources.State, error) {
 	err := o.do(ctx, "monitor")
+	if errors.Is(err, errAbsent) {
+		return o.state(err)
+	}
 	switch exitCode(err) {
 	case ocfSuccess, ocfPromoted:
-		return haresources.Running, nil
+		return o.saw(haresources.Running, nil)
 	case ocfNotRunning, ocfInstalled:
-		return haresources.Stopped, nil
+		return o.saw(haresources.Stopped, nil)
 	case ocfGeneric, ocfFailedPromote:
-		return haresources.Failed, err
+		return o.saw(haresources.Failed, err)
 	}
 	return haresources.Unknown, err
 }

@@ -9,10 +9,56 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"hapair/haresources"
 	"hapair/heartbeat/host"
 )
+
+// absence decides what it means that a program cannot be found. As long as its resource was not seen to run, there is
+// nothing to stop, and a misspelled name must not block the group; afterwards nobody knows.
+type absence struct{ ran atomic.Bool }
+
+// saw notes what became of a start or a query.
+func (a *absence) saw(s haresources.State, err error) (haresources.State, error) {
+	switch {
+	case s == haresources.Running || s == haresources.Failed:
+		a.ran.Store(true)
+	case s == haresources.Stopped && err == nil:
+		a.ran.Store(false)
+	}
+	return s, err
+}
+
+// state is the state of a resource whose program cannot be found.
+func (a *absence) state(missing error) (haresources.State, error) {
+	if a.ran.Load() {
+		return haresources.Unknown, missing
+	}
+	return haresources.Stopped, missing
+}
+
+// stop is the result of stopping a resource whose program cannot be found.
+func (a *absence) stop(ctx context.Context, missing error) error {
+	if a.ran.Load() {
+		return missing
+	}
+	if tell := haresources.OutputTo(ctx); tell != nil {
+		tell(missing.Error() + ": there is nothing to stop")
+	}
+	return nil
+}
+
+// did is the result of a start or stop that was tried.
+func (a *absence) did(op haresources.Operation, err error) error {
+	switch {
+	case op == haresources.OpStart:
+		a.ran.Store(true) // a start that failed may have left something behind
+	case err == nil:
+		a.ran.Store(false)
+	}
+	return err
+}
 
 // script is a resource that a shell script of the classic kind runs: NAME ARGUMENT… start|stop|status.
 type script struct {
@@ -21,6 +67,7 @@ type script struct {
 	args []string
 	dirs []string // where it is looked for, in this order
 	own  func(output string, exit error) (haresources.State, error)
+	absence
 }
 
 // find looks the script up, as late as possible: it may stand on a file system that an earlier resource of the line mounts.
@@ -65,17 +112,20 @@ func (s *script) Stop(ctx context.Context) error { return s.do(ctx, haresources.
 
 func (s *script) do(ctx context.Context, op haresources.Operation) error {
 	p, err := s.program(op)
+	if err != nil && op == haresources.OpStop {
+		return s.absence.stop(ctx, err)
+	}
 	if err != nil {
 		return err
 	}
-	return run(ctx, p)
+	return s.did(op, run(ctx, p))
 }
 
 // Status runs the script with "status".
 func (s *script) Status(ctx context.Context) (haresources.State, error) {
 	p, err := s.program(haresources.OpStatus)
 	if err != nil {
-		return haresources.Unknown, err
+		return s.state(err)
 	}
 	p.Env = s.env.environ(append(p.Env, "LC_ALL=C")...)
 	output, err := capture(ctx, p)
@@ -83,7 +133,7 @@ func (s *script) Status(ctx context.Context) (haresources.State, error) {
 	if err != nil && !errors.As(err, &exit) {
 		return haresources.Unknown, err
 	}
-	return s.own(output, err)
+	return s.saw(s.own(output, err))
 }
 
 // run runs a program for an operation; what it writes goes to the Manager.

@@ -122,10 +122,31 @@ func TestScriptNotFound(t *testing.T) {
 		"plain":   n.env.Paths.ResourceDir + "/plain is not executable",
 		"dir":     "is no regular file",
 	} {
-		m := n.manager(t, "alpha "+spec+" #hapair: stop-retries=1")
+		m := n.manager(t, "alpha "+spec)
 		err := m.Acquire(t.Context(), spec)
-		if err == nil || !strings.Contains(err.Error(), want) {
+		var stuck *haresources.StuckError
+		if err == nil || !strings.Contains(err.Error(), want) || errors.As(err, &stuck) {
 			t.Errorf("%s: %v, want %s", spec, err, want)
+		}
+	}
+}
+
+// TestScriptVanishes: where the script of what runs is gone, nobody can say that it is stopped.
+func TestScriptVanishes(t *testing.T) {
+	for _, spec := range []string{"s", "ocf:test:Fake::ip=x"} {
+		n := newOCF(t)
+		n.write(t, "code", "0")
+		n.script(t, "resource.d/s", "[ $1 = status ] && echo running; exit 0")
+		m := n.manager(t, "alpha "+spec+" #hapair: stop-retries=1")
+		if err := m.Acquire(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.RemoveAll(n.env.Paths.ResourceDir), os.RemoveAll(n.env.Paths.OCFRoot)); err != nil {
+			t.Fatal(err)
+		}
+		var stuck *haresources.StuckError
+		if err := m.Release(t.Context(), spec); !errors.As(err, &stuck) {
+			t.Errorf("%s: %v", spec, err)
 		}
 	}
 }

@@ -48,8 +48,13 @@ func (s *systemd) program(args ...string) (host.Program, error) {
 // Start starts the unit and waits until it is started.
 func (s *systemd) Start(ctx context.Context) error { return s.do(ctx, "start") }
 
-// Stop stops the unit and waits until it is stopped.
-func (s *systemd) Stop(ctx context.Context) error { return s.do(ctx, "stop") }
+// Stop stops the unit and waits until it is stopped. Where systemd does not run there is nothing to stop.
+func (s *systemd) Stop(ctx context.Context) error {
+	if err := s.do(ctx, "stop"); !errors.Is(err, errNoSystemd) {
+		return err
+	}
+	return nil
+}
 
 func (s *systemd) do(ctx context.Context, verb string) error {
 	p, err := s.program(verb, "--quiet", "--no-ask-password")
@@ -62,6 +67,9 @@ func (s *systemd) do(ctx context.Context, verb string) error {
 // Status reads the unit's state.
 func (s *systemd) Status(ctx context.Context) (haresources.State, error) {
 	p, err := s.program("show", "--property=LoadState,ActiveState,SubState,Result")
+	if errors.Is(err, errNoSystemd) {
+		return haresources.Stopped, err
+	}
 	if err != nil {
 		return haresources.Unknown, err
 	}

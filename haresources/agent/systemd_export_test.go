@@ -1,0 +1,4 @@
+package agent
+
+// UnitState reads what systemctl prints, for tests on machines without systemd.
+var UnitState = unitState
