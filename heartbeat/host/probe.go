@@ -100,47 +100,32 @@ func openProbe(ifname string, addr netip.Addr) (*probe, error) {
 	if !p.device.Announces() {
 		return nil, ErrNoNeighbours
 	}
-	// Without a protocol it receives nothing, until it is bound and has its filter.
-	if p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
-		return nil, fmt.Errorf("open packet socket: %w", err)
-	}
 	protocol, filter := uint16(unix.ETH_P_ARP), arpFrom
 	if addr.Is6() {
 		protocol, filter = unix.ETH_P_IPV6, advertisementsAbout
 	}
-	if err = attach(p.fd, filter(addr, len(p.device.Addr))); err == nil {
-		err = unix.Bind(p.fd, &unix.SockaddrLinklayer{Protocol: networkOrder(protocol), Ifindex: p.device.Index})
-	}
-	if err != nil {
-		unix.Close(p.fd)
-		return nil, fmt.Errorf("prepare packet socket: %w", err)
+	if p.fd, err = openPacket(p.device.Index, protocol, filter(addr, len(p.device.Addr))); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
 // arpFrom passes ARP packets of every kind that come from an address, where hardware addresses are of that length.
 func arpFrom(addr netip.Addr, hardware int) []bpf.Instruction {
-	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: uint32(8 + hardware), Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(addr.AsSlice()), SkipTrue: 1},
-		acceptPacket,
-		refusePacket,
-	}
+	f := &packetFilter{}
+	f.must(bpf.JumpNotEqual, binary.BigEndian.Uint32(addr.AsSlice()), bpf.LoadAbsolute{Off: uint32(8 + hardware), Size: 4})
+	return f.program()
 }
 
 // advertisementsAbout passes neighbour advertisements about an address.
 func advertisementsAbout(addr netip.Addr, _ int) []bpf.Instruction {
-	program := []bpf.Instruction{
-		bpf.LoadAbsolute{Off: 6, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_ICMPV6, SkipTrue: 11},
-		bpf.LoadAbsolute{Off: ip6Header, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ndAdvertisement, SkipTrue: 9},
-	}
+	f := &packetFilter{}
+	f.must(bpf.JumpNotEqual, unix.IPPROTO_ICMPV6, bpf.LoadAbsolute{Off: 6, Size: 1})
+	f.must(bpf.JumpNotEqual, ndAdvertisement, bpf.LoadAbsolute{Off: ip6Header, Size: 1})
 	for word := range uint32(4) {
-		program = append(program, bpf.LoadAbsolute{Off: ip6Header + 8 + 4*word, Size: 4},
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(addr.AsSlice()[4*word:]), SkipTrue: uint8(7 - 2*word)})
+		f.must(bpf.JumpNotEqual, binary.BigEndian.Uint32(addr.AsSlice()[4*word:]), bpf.LoadAbsolute{Off: ip6Header + 8 + 4*word, Size: 4})
 	}
-	return append(program, acceptPacket, refusePacket)
+	return f.program()
 }
 
 // Of neighbour discovery (RFC 4861), and of the IPv6 header before it.

@@ -43,8 +43,8 @@ type Link interface {
 
 // Spec describes a link as the configuration does.
 type Spec struct {
-	Kind   string   // ucast bcast mcast ucast6 mcast6 serial ping ping6 ping_group
-	Device string   // interface, or the path of a serial device; unused by ping kinds
+	Kind   string   // ucast bcast mcast ucast6 mcast6 serial ping ping6 ping_group mirror
+	Device string   // interface, or the path of a serial device; unused by ping kinds; mirror: may be empty
 	Peer   string   // ucast, ucast6: the other end; ping, ping6: the host. An address or a host name
 	Group  string   // mcast, mcast6: the group's address; ping_group: its name
 	Port   int      // UDP destination and receive port; 0 means DefaultPort
@@ -52,7 +52,7 @@ type Spec struct {
 	Loop   bool     // mcast, mcast6: our own frames come back to us
 	Baud   int      // serial; 0 means DefaultBaud
 	ID     string   // unique name, for messages; "" means what String makes of the rest
-	Hosts  []string // ping_group: its members; ping, ping6: used when Peer is empty
+	Hosts  []string // ping_group: its members; ping, ping6: used when Peer is empty; mirror: its target
 }
 
 // The defaults of Spec (protocol section 1.4).
@@ -66,6 +66,7 @@ var kinds = map[string]func(Spec) (Link, error){
 	"ucast": openUDP, "bcast": openUDP, "mcast": openUDP, "ucast6": openUDP, "mcast6": openUDP,
 	"serial": openSerial,
 	"ping":   openPing, "ping6": openPing, "ping_group": openPing,
+	"mirror": openMirror,
 }
 
 // Kinds lists the kinds that Open knows, sorted.
