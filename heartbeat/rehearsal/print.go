@@ -91,6 +91,9 @@ func (p *printer) phase(f Phase) {
 		figures = append(figures, fmt.Sprintf("all in place after %.1f ms%s", f.ServesMS, limitWords(f.ServesLimitMS)))
 	}
 	fmt.Fprintf(p.out, "  %-8s %-14s %s\n", verdict(len(f.Failures) == 0), f.Name, strings.Join(figures, ", "))
+	for _, c := range f.Costs {
+		fmt.Fprintf(p.out, "  %-8s %-14s %s used %.2f %% of one core, %.1f MB in %d processes, and sent %.1f frames a second\n", "", "", c.Node, c.CPUPercent, c.ResidentMB, c.Processes, c.FramesSent)
+	}
 	for _, failure := range f.Failures {
 		fmt.Fprintf(p.out, "  %-8s %-14s - %s\n", "", "", failure)
 	}

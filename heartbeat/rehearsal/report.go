@@ -43,7 +43,17 @@ type Phase struct {
 	ServesLimitMS float64           `json:"serves_limit_ms,omitempty"`
 	Moves         int               `json:"moves"`  // how often the answering node changed, for the address where that was most
 	Owners        map[string]string `json:"owners"` // who answers for each address in the end
+	Costs         []Cost            `json:"costs,omitempty"`
 	Failures      []string          `json:"failures,omitempty"`
+}
+
+// Cost is what one node's programs used during a phase.
+type Cost struct {
+	Node       string  `json:"node"`
+	CPUPercent float64 `json:"cpu_percent"` // of one core
+	ResidentMB float64 `json:"resident_mb"` // summed over its processes
+	Processes  int     `json:"processes"`
+	FramesSent float64 `json:"frames_a_second"` // on the networks without floating addresses: heartbeats only
 }
 
 // Run is one performance of a scenario.

@@ -79,6 +79,7 @@ func (r *run) phase(ctx context.Context, p phase) error {
 		return err
 	}
 	before := r.model.clone()
+	used := r.world.consumption()
 	begun := r.world.clock.Now()
 	if r.zero == 0 && p.name != "start" && p.name != "start alone" {
 		r.zero = begun
@@ -101,6 +102,7 @@ func (r *run) phase(ctx context.Context, p phase) error {
 		return err
 	}
 	r.judge(p, before, begun, r.world.clock.Now(), reached)
+	r.judgeCost(p, used)
 	return nil
 }
 

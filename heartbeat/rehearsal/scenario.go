@@ -54,7 +54,14 @@ type phase struct {
 	serves  limits // until every address answers from where it belongs, from the first step on
 	anyNode pairs  // with these implementations either node may be the holder in the end
 	mayStay bool   // the node that lost the addresses may go on answering for them
+	cost    *cost  // what the daemon may use; measured either way
 	moves   int    // how often the answering node may change for one address, beside where the addresses must move
+}
+
+// cost is what one node's daemon uses.
+type cost struct {
+	percent   float64 // of one core
+	megabytes float64 // resident, summed over its processes
 }
 
 // step is one thing done.
@@ -115,7 +122,7 @@ func (l limits) of(impls [2]string, taker int, p *pair) *bound {
 	}
 	chosen, more := l.theirs, 3*time.Second*time.Duration(max(0, len(p.services)+len(p.scripts)-1))
 	if ours {
-		chosen, more = l.ours, 100*time.Millisecond*time.Duration(len(p.scripts))
+		chosen, more = l.ours, 500*time.Millisecond*time.Duration(len(p.scripts))
 	}
 	if chosen == nil {
 		return nil

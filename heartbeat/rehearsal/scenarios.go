@@ -11,10 +11,10 @@ import (
 // What the pairs are held to. Ours: what this program promises. Theirs, for every pair in which linux-ha takes part: what
 // Heartbeat 3.0.6 was measured to do at its worst, so that a mixed pair is never worse than that.
 const (
-	hiccup     = 50 * time.Millisecond // of the machine that plays everything, in a single run
-	planned    = 10 * time.Millisecond // ours: a hand-over that somebody asked for
-	theirMove  = 6 * time.Second       // theirs: the shell scripts of a takeover, on a busy machine
-	theirSplit = 60 * time.Second      // theirs: both nodes drop everything, restart, wait and begin anew
+	hiccup     = 100 * time.Millisecond // of the machine that plays everything, in a single run
+	planned    = 10 * time.Millisecond  // ours: a hand-over that somebody asked for
+	theirMove  = 15 * time.Second       // theirs: the shell scripts of a takeover, on a busy machine
+	theirSplit = 60 * time.Second       // theirs: both nodes drop everything, restart, wait and begin anew
 )
 
 // afterDeath bounds a takeover from a node that fell silent.
@@ -138,7 +138,11 @@ func enduring() []scenario {
 	loss := nothing(lose, "20", span{plus: 10 * time.Second})
 	hog := nothing(busy, "", span{plus: 10 * time.Second})
 	hog[0].outage = limits{}
+	idle := nothing(watchQuietly, "", span{plus: 20 * time.Second})
+	idle[0].cost = &cost{percent: 0.5, megabytes: 25}
 	return []scenario{
+		{name: "idle", about: "nothing happens for twenty seconds, at keepalive 100 ms", phases: idle,
+			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1"}},
 		{name: "loss", about: "a fifth of all frames between the nodes is lost for ten seconds", needs: packetLoss, phases: loss},
 		{name: "busy", about: "every core is kept busy for ten seconds", phases: hog},
 		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: nothing(flood, "", span{plus: 5 * time.Second})},

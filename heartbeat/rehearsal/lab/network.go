@@ -168,6 +168,15 @@ func (p *Plug) Insert() error { return netlink.LinkSetUp(p.link) }
 // carrier, and everyone else still reaches both.
 func (p *Plug) Isolate(on bool) error { return netlink.LinkSetIsolated(p.link, on) }
 
+// Frames counts what the machine has sent through the port.
+func (p *Plug) Frames() uint64 {
+	link, err := netlink.LinkByIndex(p.link.Attrs().Index)
+	if err != nil || link.Attrs().Statistics == nil {
+		return 0
+	}
+	return link.Attrs().Statistics.RxPackets
+}
+
 // remove takes the cable away. It may be gone already, with the namespace of its other end.
 func (p *Plug) remove() { netlink.LinkDel(p.link) }
 
