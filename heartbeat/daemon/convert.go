@@ -11,12 +11,11 @@ import (
 
 // coreConfig is what the core has to know of a configuration. Links that lead to this node itself are left out.
 func coreConfig(c *config.Config, managed bool, own func(id string) bool) heartbeat.Config {
-	_, fencing := fencingDevice(c)
 	core := heartbeat.Config{
 		Node: c.Node, Peer: c.Peer, Nodes: c.Nodes,
 		Keepalive: c.Keepalive, Warntime: c.Warntime, Deadtime: c.Deadtime, Initdead: c.Initdead, Deadping: c.Deadping,
 		Failback: failbacks[c.AutoFailback], FailbackDelay: c.FailbackDelay,
-		Fencing: fencing, HopFudge: c.HopFudge, MaxRexmitDelay: c.MaxRexmitDelay,
+		Fencing: len(c.FencingLevels()) > 0, FenceDelay: c.FenceDelay, Start: startPolicies[c.StartPolicy], HopFudge: c.HopFudge, MaxRexmitDelay: c.MaxRexmitDelay,
 		IPFail: c.IPFail, Managed: managed, RetryFailed: c.RetryFailed,
 	}
 	for _, l := range c.Links {
@@ -33,20 +32,12 @@ func coreConfig(c *config.Config, managed bool, own func(id string) bool) heartb
 	return core
 }
 
-var failbacks = map[string]heartbeat.Failback{
-	config.FailbackOn: heartbeat.FailbackOn, config.FailbackOff: heartbeat.FailbackOff, config.FailbackLegacy: heartbeat.FailbackLegacy,
+var startPolicies = map[string]heartbeat.StartPolicy{
+	"start": heartbeat.StartAlone, "start-if-ping": heartbeat.StartIfPing, "ask": heartbeat.StartAsk,
 }
 
-// fencingDevice names the device that this node would reset the peer with.
-func fencingDevice(c *config.Config) (device string, ok bool) {
-	h, hosts := c.FencingDevice()
-	switch {
-	case hosts && (c.Stonith == nil || h.Line > c.Stonith.Line):
-		return h.Type, true
-	case c.Stonith != nil:
-		return c.Stonith.Type, true
-	}
-	return "", false
+var failbacks = map[string]heartbeat.Failback{
+	config.FailbackOn: heartbeat.FailbackOn, config.FailbackOff: heartbeat.FailbackOff, config.FailbackLegacy: heartbeat.FailbackLegacy,
 }
 
 // wanted is one link to be open, and whether it only carries echoes.

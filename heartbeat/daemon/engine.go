@@ -9,6 +9,7 @@ import (
 	"hapair/heartbeat"
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/stonith"
 	"hapair/heartbeat/wire"
 )
 
@@ -26,14 +27,15 @@ type engine struct {
 	media   *media
 	groups  *groups
 	manager manager
-	fencing *fencing // nil where no device is configured
-	rc      *series  // rc.d scripts, one at a time
-	hooks   *series  // event hooks, one at a time
+	fencing *fencing
+	rc      *series // rc.d scripts, one at a time
+	hooks   *series // event hooks, one at a time
 	scripts scripts
 	keeper  *keeper  // nil keeps nothing
 	journal *journal // nil writes none
 	clients *clients // nil runs none
 	sd      *supervisor
+	leases  *leases   // nil keeps none
 	dog     *watchdog // nil where none is configured
 
 	loop  *loop
@@ -54,6 +56,7 @@ type engine struct {
 	// What a reload changes beyond the engine; nil for nothing.
 	relog       func(*config.Config)
 	environment func(*config.Config)
+	openDevice  func(*config.Config) (stonith.Fencer, error)
 }
 
 // scripts runs what the administrator put beside the daemon. A nil field runs nothing.
@@ -72,8 +75,11 @@ type parts struct {
 	clock   func() heartbeat.Instant
 	alarm   alarm
 	open    func(link.Spec) (link.Link, error)
+	lease   leaseKeeper // nil where there is none
+	locator locator     // with lease
 	manager manager
-	fencer  Fencer
+	device  stonith.Fencer // nil for none
+	dog     *watchdog      // nil for none
 	scripts scripts
 	core    func(heartbeat.Config, heartbeat.Boot, heartbeat.Instant) (core, error)
 }
@@ -95,15 +101,14 @@ const linksPatience = time.Second
 func newEngine(ctx context.Context, p parts) (*engine, error) {
 	e := &engine{
 		paths: p.paths, managed: p.managed, log: p.log, alarms: newAlarms(p.log), clock: p.clock,
-		in: newInbox(), manager: p.manager, scripts: p.scripts, boot: p.boot, sd: &supervisor{},
+		in: newInbox(), manager: p.manager, scripts: p.scripts, boot: p.boot, sd: &supervisor{}, dog: p.dog,
 		ended: make(chan struct{}), replies: map[uint64]chan error{}, started: p.clock().Wall,
 		rc: newSeries(ctx, 256), hooks: newSeries(ctx, 256),
 	}
 	e.config.Store(p.config)
 	e.groups = newGroups(ctx, p.manager, p.scripts.hook, e.in, p.log)
-	if p.fencer != nil {
-		e.fencing = newFencing(ctx, p.fencer, e.in)
-	}
+	e.fencing = newFencing(ctx, p.device, e.in, p.log, e.alarms)
+	e.fencing.verb = fenceVerb(p.config)
 	e.media = newMedia(ctx, e.in, p.log)
 	e.media.open = p.open
 	e.tune(p.config)
@@ -111,7 +116,11 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 		e.media.start(w.spec, w.ping)
 	}
 	e.media.settled(ctx, linksPatience)
-	c, err := p.core(coreConfig(p.config, p.managed, e.media.leadsHere), p.boot, p.clock())
+	if p.lease != nil {
+		e.leases = newLeases(ctx, p.lease, p.locator, e.in, p.log)
+		e.leases.keep()
+	}
+	c, err := p.core(e.coreConfig(p.config), p.boot, p.clock())
 	if err != nil {
 		e.media.close()
 		return nil, err
@@ -136,6 +145,16 @@ func (e *engine) tellOwn() {
 			e.log.Noticef("%s leads to this node itself and is left out; that is harmless, and lets both nodes have the same ha.cf", m.spec.ID)
 		}
 	}
+}
+
+// coreConfig is what the core has to know of a configuration on this machine.
+func (e *engine) coreConfig(c *config.Config) heartbeat.Config {
+	core := coreConfig(c, e.managed, e.media.leadsHere)
+	if e.dog != nil {
+		core.Watchdog = e.dog.timeout
+	}
+	e.leases.apply(c, &core)
+	return core
 }
 
 // conf is the configuration in force.
@@ -173,6 +192,10 @@ func (e *engine) act(a heartbeat.Action) {
 	switch a := a.(type) {
 	case heartbeat.Send:
 		e.media.send(a.Link, a.Msg)
+	case heartbeat.Renew:
+		e.leases.renew(a)
+	case heartbeat.Look:
+		e.leases.look(a)
 	case heartbeat.Acquire:
 		e.groups.do(a.Group, a)
 	case heartbeat.Release:
@@ -183,6 +206,10 @@ func (e *engine) act(a heartbeat.Action) {
 		e.groups.do(a.Group, a)
 	case heartbeat.Fence:
 		e.fence(a)
+	case heartbeat.CancelFence:
+		e.fencing.cancel(a.Op)
+	case heartbeat.Alarm:
+		e.alarm(a)
 	case heartbeat.Reply:
 		e.replied(a)
 	case heartbeat.Notify:
@@ -200,13 +227,29 @@ func (e *engine) act(a heartbeat.Action) {
 	}
 }
 
-// fence begins an attempt; without a device the core does not ask.
+// fence begins an attempt, if need be when what was to be kept before it is on disk.
 func (e *engine) fence(a heartbeat.Fence) {
-	if e.fencing == nil {
-		e.in.post(heartbeat.Done{Op: a.Op, Err: noFencer{"none configured"}.Fence(context.Background(), a.Node)})
-		return
+	ready := closed
+	if a.Kept && e.keeper != nil {
+		ready = e.keeper.kept()
 	}
-	e.fencing.do(a)
+	e.fencing.do(a, ready)
+}
+
+// closed is a channel that never keeps anybody waiting.
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// alarm raises or clears an alarm of the core.
+func (e *engine) alarm(a heartbeat.Alarm) {
+	if a.Text == "" {
+		e.alarms.clear("core " + a.Key)
+	} else {
+		e.alarms.raise("core "+a.Key, a.Text)
+	}
 }
 
 // notify queues the rc.d script of a message.

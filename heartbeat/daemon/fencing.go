@@ -2,72 +2,218 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
 	"sync"
 	"time"
 
 	"hapair/heartbeat"
+	"hapair/heartbeat/config"
+	"hapair/heartbeat/stonith"
 )
 
-// confirmed is how long a person's word that a node is off stands: longer than the core waits between two attempts.
-const confirmed = 2 * time.Minute
+// How often the device is asked whether it would work, and how long it may take over switching a machine on again.
+const (
+	deviceCheckEvery = time.Hour
+	switchOnPatience = 2 * time.Minute
+)
 
-// fencing carries out what the core asks for, one attempt at a time, and takes a person's word in its place.
+// errNoDevice answers the core where it asks for what nobody can do.
+var errNoDevice = errors.New("no STONITH device is configured")
+
+// openDevice opens what this node resets the peer with, level by level; nil where nothing is configured.
+func openDevice(c *config.Config, p Paths, log *Log) (stonith.Fencer, error) {
+	say := func(l stonith.Level, text string) { logDevice(log, l, text) }
+	env := stonith.Environment{Dir: p.Config, Environ: environ(c, p), Timeout: c.FenceTimeout, Log: say}
+	var levels [][]stonith.Fencer
+	for _, line := range c.FencingLevels() {
+		var level []stonith.Fencer
+		for _, d := range line {
+			f, err := stonith.Open(stonith.Spec{Type: d.Type, Params: d.Params, File: d.File, Hosts: []string{c.Peer}, Shared: d.Shared}, env)
+			if err != nil {
+				return nil, fmt.Errorf("ha.cf:%d: STONITH device: %w", d.Line, err)
+			}
+			level = append(level, f)
+		}
+		levels = append(levels, level)
+	}
+	if len(levels) == 0 {
+		return nil, nil
+	}
+	return stonith.NewLevels(levels, say), nil
+}
+
+// deviceNames is what is configured, for status.
+func deviceNames(c *config.Config) string {
+	var levels []string
+	for _, level := range c.FencingLevels() {
+		var names []string
+		for _, d := range level {
+			names = append(names, d.Type)
+		}
+		levels = append(levels, strings.Join(names, " and "))
+	}
+	return strings.Join(levels, ", else ")
+}
+
+// sameDevices tells whether two configurations name the same devices in the same way.
+func sameDevices(a, b *config.Config) bool {
+	return reflect.DeepEqual(a.FencingLevels(), b.FencingLevels()) && a.FenceTimeout == b.FenceTimeout && a.FenceAction == b.FenceAction
+}
+
+// fenceVerb is what is done to the other machine.
+func fenceVerb(c *config.Config) stonith.Verb {
+	if c.FenceAction == "off" {
+		return stonith.Off
+	}
+	return stonith.Reset
+}
+
+// logDevice writes a device's line.
+func logDevice(log *Log, l stonith.Level, text string) {
+	sev := sevInfo
+	switch l {
+	case stonith.Warn:
+		sev = sevWarn
+	case stonith.Crit:
+		sev = sevCrit
+	}
+	log.logf(sev, "%s", text)
+}
+
+// fencing carries out what the core asks for, each attempt in a goroutine of its own, and asks the device now and then
+// whether it would work.
 type fencing struct {
-	fencer Fencer
 	in     *inbox
+	log    *Log
+	alarms *alarms
 	ctx    context.Context
 	tasks  sync.WaitGroup
-	words  broadcast
 
-	mu   sync.Mutex
-	dead map[string]time.Time // node → when a person said that it is off
+	mu       sync.Mutex
+	device   stonith.Fencer
+	verb     stonith.Verb
+	attempts map[heartbeat.OpID]context.CancelFunc
+	changed  chan struct{} // closed when the device is replaced
 }
 
-// newFencing makes the worker; ctx ends an attempt.
-func newFencing(ctx context.Context, f Fencer, in *inbox) *fencing {
-	return &fencing{fencer: f, in: in, ctx: ctx, dead: map[string]time.Time{}}
+// newFencing makes the worker; ctx ends whatever it does.
+func newFencing(ctx context.Context, device stonith.Fencer, in *inbox, log *Log, a *alarms) *fencing {
+	return &fencing{in: in, log: log, alarms: a, ctx: ctx, device: device, verb: stonith.Reset, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{})}
 }
 
-// do begins one attempt and answers it with a Done.
-func (f *fencing) do(a heartbeat.Fence) {
+// replace makes further attempts with another device, which may be nil, and another verb.
+func (f *fencing) replace(device stonith.Fencer, verb stonith.Verb) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.device, f.verb = device, verb
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// current is the device and what is closed when it is replaced.
+func (f *fencing) current() (stonith.Fencer, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.device, f.changed
+}
+
+// do begins an attempt once ready is closed, and answers it with a Done.
+func (f *fencing) do(a heartbeat.Fence, ready <-chan struct{}) {
+	device, _ := f.current()
+	if device == nil {
+		f.in.post(heartbeat.Done{Op: a.Op, Err: errNoDevice})
+		return
+	}
+	ctx, cancel := context.WithCancel(f.ctx)
+	f.mu.Lock()
+	f.attempts[a.Op] = cancel
+	verb := f.verb
+	f.mu.Unlock()
 	f.tasks.Go(func() {
-		said := f.words.next()
-		if f.off(a.Node) {
-			f.in.post(heartbeat.Done{Op: a.Op})
+		defer f.forget(a.Op)
+		select {
+		case <-ready:
+		case <-ctx.Done():
 			return
 		}
-		ctx, cancel := context.WithCancel(f.ctx)
-		defer cancel()
-		result := make(chan error, 1)
-		go func() { result <- f.fencer.Fence(ctx, a.Node) }()
-		for {
-			select {
-			case err := <-result:
-				f.in.post(heartbeat.Done{Op: a.Op, Err: err})
-				return
-			case <-said:
-				if said = f.words.next(); f.off(a.Node) {
-					f.in.post(heartbeat.Done{Op: a.Op})
-					return
-				}
-			}
+		evidence, err := device.Fence(ctx, a.Node, verb)
+		for _, seen := range evidence.Seen {
+			f.log.Infof("STONITH: %s", seen)
+		}
+		if ctx.Err() != nil {
+			return // not wanted any more: nobody waits for the answer
+		}
+		if err == nil && !evidence.Certain {
+			f.log.Warnf("STONITH: %s says that %s was reset and cannot prove it: fit for tests only", evidence.Device, a.Node)
+		}
+		f.in.post(heartbeat.Done{Op: a.Op, Err: err})
+		if err == nil && evidence.LeftOff {
+			f.switchOn(device, a.Node)
 		}
 	})
 }
 
-// confirm takes a person's word that a node is off.
-func (f *fencing) confirm(node string) {
-	f.mu.Lock()
-	f.dead[node] = time.Now()
-	f.mu.Unlock()
-	f.words.tell()
+// switchOn lets the machine that was left off come back; that nothing waits for.
+func (f *fencing) switchOn(device stonith.Fencer, node string) {
+	ctx, cancel := context.WithTimeout(f.ctx, switchOnPatience)
+	defer cancel()
+	if _, err := device.Fence(ctx, node, stonith.On); err != nil {
+		f.log.Warnf("STONITH: %s is off and could not be switched on again: %v", node, err)
+	}
 }
 
-// off tells whether a person's word stands, and uses it up.
-func (f *fencing) off(node string) bool {
+// cancel ends an attempt that is not wanted any more.
+func (f *fencing) cancel(op heartbeat.OpID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	said, ok := f.dead[node]
-	delete(f.dead, node)
-	return ok && time.Since(said) < confirmed
+	if cancel := f.attempts[op]; cancel != nil {
+		cancel()
+	}
+}
+
+// forget drops an attempt that has ended.
+func (f *fencing) forget(op heartbeat.OpID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if cancel := f.attempts[op]; cancel != nil {
+		cancel()
+		delete(f.attempts, op)
+	}
+}
+
+// watch asks the device at once, when it is replaced, and every hour whether it would work, until ctx ends.
+func (f *fencing) watch() {
+	for f.ctx.Err() == nil {
+		device, changed := f.current()
+		if device != nil {
+			f.check(device)
+		} else {
+			f.alarms.clear("stonith")
+		}
+		timer := time.NewTimer(deviceCheckEvery)
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-f.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// check asks the device once, and tells the core how long that took: its attempts will take about twice that.
+func (f *fencing) check(device stonith.Fencer) {
+	f.log.Debugf("Checking status of STONITH device [%s]", stonith.NameOf(device))
+	begin := time.Now()
+	err := device.Check(f.ctx)
+	switch {
+	case f.ctx.Err() != nil:
+	case err != nil:
+		f.alarms.raise("stonith", fmt.Sprintf("STONITH device %s not operational: %v", stonith.NameOf(device), err))
+	default:
+		f.alarms.clear("stonith")
+		f.in.post(heartbeat.DeviceChecked{Took: time.Since(begin)})
+	}
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"hapair/haresources"
@@ -157,17 +156,4 @@ func (g *groups) later(event, group, reason string) {
 func isStuck(err error) bool {
 	var stuck *haresources.StuckError
 	return errors.As(err, &stuck)
-}
-
-// Fencer makes certain that the other machine is off, and says honestly whether it is certain.
-type Fencer interface {
-	Fence(ctx context.Context, node string) error
-}
-
-// noFencer stands in where the configuration names a device that this version cannot drive.
-type noFencer struct{ device string }
-
-// Fence always reports that nothing is certain.
-func (f noFencer) Fence(context.Context, string) error {
-	return fmt.Errorf("no driver for STONITH device %q in this version: make certain that the other machine is off, then run `heartbeat takeover`, or remove the stonith line to take over without fencing", f.device)
 }

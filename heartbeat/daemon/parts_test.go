@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hapair/heartbeat"
+	"hapair/heartbeat/stonith"
 	"hapair/heartbeat/wire"
 )
 
@@ -180,37 +181,79 @@ func TestFIFOReadsWhatScriptsWrite(t *testing.T) {
 	}
 }
 
-// slowFencer is a device that takes its time and then fails.
-type slowFencer struct{}
+// slowDevice takes a minute, and works where its name is "good".
+type slowDevice string
 
-func (slowFencer) Fence(ctx context.Context, node string) error {
+func (d slowDevice) Fence(ctx context.Context, node string, how stonith.Verb) (stonith.Evidence, error) {
 	select {
 	case <-time.After(time.Minute):
-		return errors.New("no answer")
 	case <-ctx.Done():
-		return ctx.Err()
+		return stonith.Evidence{}, ctx.Err()
 	}
+	if d != "good" {
+		return stonith.Evidence{}, errors.New("no answer")
+	}
+	return stonith.Evidence{Device: string(d), Certain: true, LeftOff: how == stonith.Reset}, nil
 }
 
-func TestAPersonsWordEndsAnAttemptToFence(t *testing.T) {
+func (d slowDevice) Check(ctx context.Context) error {
+	time.Sleep(2 * time.Second)
+	if d != "good" {
+		return errors.New("no answer")
+	}
+	return nil
+}
+
+func TestFencingAnswersUnlessCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		log := newLog(0)
 		in := newInbox()
-		f := newFencing(t.Context(), slowFencer{}, in)
-		f.do(heartbeat.Fence{Op: 1, Node: "beta"})
-		synctest.Wait()
-		f.confirm("gamma")
-		synctest.Wait()
-		f.confirm("beta")
+		f := newFencing(t.Context(), slowDevice("good"), in, log, newAlarms(log))
+		f.do(heartbeat.Fence{Op: 1, Node: "beta"}, closed)
+		f.do(heartbeat.Fence{Op: 2, Node: "beta"}, closed)
+		never := make(chan struct{})
+		f.do(heartbeat.Fence{Op: 3, Node: "beta"}, never)
+		time.Sleep(time.Second)
+		f.cancel(2)
+		f.cancel(3)
+		f.cancel(99)
 		f.tasks.Wait()
-		f.confirm("beta")
-		f.do(heartbeat.Fence{Op: 2, Node: "beta"}) // said while none was under way
+		f.replace(slowDevice("bad"), stonith.Reset)
+		f.do(heartbeat.Fence{Op: 4, Node: "beta"}, closed)
 		f.tasks.Wait()
-		f.do(heartbeat.Fence{Op: 3, Node: "beta"}) // a word counts once
-		f.tasks.Wait()
-		got := fmt.Sprint(in.takePosted())
-		if got != "[{1 <nil> false false} {2 <nil> false false} {3 no answer false false}]" {
+		f.replace(nil, stonith.Reset)
+		f.do(heartbeat.Fence{Op: 5, Node: "beta"}, closed)
+		if got := fmt.Sprint(in.takePosted()); got != "[{1 <nil> false false} {4 no answer false false} {5 no STONITH device is configured false false}]" {
 			t.Errorf("posted %s", got)
 		}
+		log.Close()
+	})
+}
+
+func TestFencingDeviceIsCheckedHourlyAndWhenReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(0)
+		in, a := newInbox(), newAlarms(log)
+		ctx, cancel := context.WithCancel(t.Context())
+		f := newFencing(ctx, slowDevice("good"), in, log, a)
+		f.tasks.Go(f.watch)
+		time.Sleep(2*deviceCheckEvery + time.Minute)
+		if got := fmt.Sprint(in.takePosted()); got != "[{2s} {2s} {2s}]" {
+			t.Errorf("posted %s, want three checks of two seconds", got)
+		}
+		f.replace(slowDevice("bad"), stonith.Reset)
+		time.Sleep(time.Minute)
+		if got := fmt.Sprint(a.texts()); !strings.Contains(got, "not operational: no answer") {
+			t.Errorf("alarms %s", got)
+		}
+		f.replace(nil, stonith.Reset)
+		time.Sleep(time.Minute)
+		if got := a.texts(); len(got) != 0 {
+			t.Errorf("alarms %s after the device was removed", got)
+		}
+		cancel()
+		f.tasks.Wait()
+		log.Close()
 	})
 }
 

@@ -20,6 +20,9 @@ type savedState struct {
 	BootID string            `json:"boot_id"` // of the machine's run; what was held in another one is not held any more
 	Epochs map[string]uint64 `json:"epochs"`
 	Held   []string          `json:"held"`
+
+	StartFenced bool `json:"start_fenced,omitempty"` // see heartbeat.Boot
+	Clean       bool `json:"clean,omitempty"`
 }
 
 // loadState reads the state file. A missing one is an empty state; a broken one too, with an error to tell of.
@@ -36,7 +39,7 @@ func loadState(path, bootID string) (heartbeat.Persist, error) {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return p, fmt.Errorf("read state %s: %w", path, err)
 	}
-	p.Epochs = s.Epochs
+	p.Epochs, p.StartFenced, p.Clean = s.Epochs, s.StartFenced, s.Clean
 	if s.BootID == bootID && bootID != "" {
 		p.Held = s.Held
 	}
@@ -53,6 +56,7 @@ type keeper struct {
 	mu      sync.Mutex
 	want    *heartbeat.Persist // not yet written
 	written []byte
+	waiting []chan struct{} // to be closed when nothing is wanted any more
 	kick    chan struct{}
 	closing chan struct{}
 	done    chan struct{}
@@ -76,6 +80,16 @@ func (k *keeper) keep(p heartbeat.Persist) {
 	k.want = &p
 	k.mu.Unlock()
 	wake(k.kick)
+}
+
+// kept returns what is closed when everything asked for so far is on disk.
+func (k *keeper) kept() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := make(chan struct{})
+	k.waiting = append(k.waiting, c)
+	wake(k.kick)
+	return c
 }
 
 // close writes what is left, for at most patience, and ends the keeper.
@@ -122,28 +136,36 @@ func (k *keeper) flush() bool {
 		}
 	}
 	k.mu.Lock()
-	want := k.want
-	k.want = nil
+	want, waiting := k.want, k.waiting
+	k.want, k.waiting = nil, nil
 	k.mu.Unlock()
-	if want == nil {
-		return ok
-	}
-	if err := k.write(*want); err != nil {
-		k.alarms.raise("state", fmt.Sprintf("cannot keep the state of the resource groups (%v): free some space; until then a restart of this node does not know what it held", err))
-		k.mu.Lock()
-		if k.want == nil {
-			k.want = want
+	if want != nil {
+		if err := k.write(*want); err != nil {
+			k.alarms.raise("state", fmt.Sprintf("cannot keep the state of the resource groups (%v): free some space; until then a restart of this node does not know what it held", err))
+			k.putBack(want, waiting)
+			return false
 		}
-		k.mu.Unlock()
-		return false
+		k.alarms.clear("state")
 	}
-	k.alarms.clear("state")
+	for _, c := range waiting {
+		close(c)
+	}
 	return ok
+}
+
+// putBack remembers what could not be written, unless something newer is wanted by now.
+func (k *keeper) putBack(want *heartbeat.Persist, waiting []chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.waiting = append(waiting, k.waiting...)
+	if k.want == nil {
+		k.want = want
+	}
 }
 
 // write replaces the state file, unless it already says so.
 func (k *keeper) write(p heartbeat.Persist) error {
-	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held}
+	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held, StartFenced: p.StartFenced, Clean: p.Clean}
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err

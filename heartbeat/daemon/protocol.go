@@ -90,6 +90,7 @@ type Status struct {
 	Groups      []GroupView      `json:"groups"`
 	Transitions []TransitionView `json:"transitions"` // newest last
 	Alarms      []string         `json:"alarms"`
+	Fencing     *FencingView     `json:"fencing,omitempty"` // nil where no STONITH device is configured
 
 	DeadtimeMS  int64  `json:"deadtime_ms"`
 	KeepaliveMS int64  `json:"keepalive_ms"`
@@ -124,6 +125,16 @@ type LinkView struct {
 	SendErrors  uint64            `json:"send_errors"`
 	Dropped     uint64            `json:"dropped"` // frames that waited too long for a slow medium
 	Invalid     map[string]uint64 `json:"invalid,omitempty"`
+}
+
+// FencingView is what is known and done about the other machine being off.
+type FencingView struct {
+	Device    string `json:"device"`
+	State     string `json:"state"` // idle, waiting, delayed, running, failed, confirmed
+	Reason    string `json:"reason,omitempty"`
+	Tries     int    `json:"tries"`
+	DelayMS   int64  `json:"delay_ms"` // how long this node waits as the standby
+	LastError string `json:"last_error,omitempty"`
 }
 
 // PingView is one ping node.

@@ -11,6 +11,7 @@ import (
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/fault"
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/stonith"
 )
 
 // reloader is what a manager offers to change its table while it works.
@@ -32,11 +33,15 @@ func (e *engine) reload(ctx context.Context) (faults string, err error) {
 		e.log.Errorf("Configuration error: nothing was changed; correct the above and reload again")
 		return list.Error(), errors.New("configuration error: nothing was changed")
 	}
-	if err := e.refuse(c); err != nil {
+	device, err := e.reopenDevice(c)
+	if err == nil {
+		err = e.refuse(c)
+	}
+	if err != nil {
 		e.log.Errorf("%v: nothing was changed", err)
 		return list.Error(), err
 	}
-	if err := e.apply(ctx, c); err != nil {
+	if err := e.apply(ctx, c, device); err != nil {
 		e.log.Errorf("Applying the configuration: %v", err)
 		return list.Error(), err
 	}
@@ -88,7 +93,7 @@ func (e *engine) refuse(c *config.Config) error {
 
 // apply makes a good configuration the one in force: first what adds, then the core, then what removes, so that at no
 // moment fewer links carry heartbeats than before and after.
-func (e *engine) apply(ctx context.Context, c *config.Config) error {
+func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fencer) error {
 	if m, ok := e.manager.(reloader); ok {
 		difference, err := m.Reload(ctx, c.Table)
 		if err != nil && difference.Renamed == nil { // refused as a whole
@@ -100,11 +105,14 @@ func (e *engine) apply(ctx context.Context, c *config.Config) error {
 	}
 	obsolete := e.openNew(ctx, c)
 	old := e.conf()
-	core := coreConfig(c, e.managed, e.media.leadsHere)
+	core := e.coreConfig(c)
 	e.config.Store(c)
 	e.tune(c)
 	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), heartbeat.Reconfigure{Config: core}) }); err != nil {
 		return err
+	}
+	if !sameDevices(old, c) {
+		e.fencing.replace(device, fenceVerb(c))
 	}
 	for _, m := range obsolete {
 		e.media.stop(m)
@@ -120,6 +128,14 @@ func (e *engine) apply(ctx context.Context, c *config.Config) error {
 		e.environment(c)
 	}
 	return nil
+}
+
+// reopenDevice opens the STONITH device of another configuration.
+func (e *engine) reopenDevice(c *config.Config) (stonith.Fencer, error) {
+	if e.openDevice == nil {
+		return nil, nil
+	}
+	return e.openDevice(c)
 }
 
 // openNew opens the links that are new, and returns those that have to go. A link whose line says something else under the

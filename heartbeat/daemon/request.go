@@ -75,7 +75,7 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 	case CommandMove:
 		return e.answerMove(ctx, who, r)
 	case CommandConfirmDead:
-		return e.answerConfirm(who, r)
+		return e.answerConfirm(ctx, who, r)
 	case CommandReload:
 		e.log.Infof("Reload asked for by %s", who)
 		faults, err := e.reload(ctx)
@@ -128,20 +128,11 @@ func (e *engine) answerMove(ctx context.Context, who caller, r Request) Reply {
 	return Reply{Error: fmt.Sprintf("no resource group %q in haresources", r.Group)}
 }
 
-// answerConfirm takes a person's word that the peer is off.
-func (e *engine) answerConfirm(who caller, r Request) Reply {
-	s, err := e.status(context.Background())
-	switch {
-	case err != nil:
-		return Reply{Error: sentence(err)}
-	case r.Name == "" || r.Name != s.Peer.Name:
-		return Reply{Error: fmt.Sprintf("the peer is %q, not %q", s.Peer.Name, r.Name)}
-	case s.Peer.State != "dead":
-		return Reply{Error: fmt.Sprintf("%s is not dead (%s): nothing needs confirmation", r.Name, s.Peer.State)}
-	case e.fencing == nil:
-		return Reply{Error: "no STONITH device is configured: nothing waits for confirmation"}
+// answerConfirm takes a person's word that the peer is off. The name is asked for so that nobody confirms the wrong node.
+func (e *engine) answerConfirm(ctx context.Context, who caller, r Request) Reply {
+	if peer := e.conf().Peer; r.Name == "" || r.Name != peer {
+		return Reply{Error: fmt.Sprintf("the peer is %q, not %q", peer, r.Name)}
 	}
-	e.log.Warnf("%s confirmed that %s is off", who, r.Name)
-	e.fencing.confirm(r.Name)
-	return Reply{OK: true}
+	err := e.request(ctx, heartbeat.Request{Kind: heartbeat.RequestConfirmDead, By: who.String()})
+	return Reply{OK: err == nil, Error: sentence(err)}
 }

@@ -119,6 +119,9 @@ func (n *node) run(parent context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.dog = n.openWatchdog(notes); p.dog != nil {
+		defer p.dog.close()
+	}
 	e, err := newEngine(ctx, p)
 	if err != nil {
 		return err
@@ -134,9 +137,6 @@ func (n *node) banner() {
 	n.log.Infof("**************************")
 	n.log.Infof("Configuration validated. Starting heartbeat %s", ClassicVersion)
 	n.log.Infof("heartbeat: version %s (hapair %s)", ClassicVersion, Version)
-	if device, ok := fencingDevice(n.config); ok {
-		n.log.Errorf("%v", noFencer{device}.Fence(context.Background(), n.config.Peer))
-	}
 	if n.config.IPFail {
 		n.log.Noticef("respawn ipfail: ping nodes are compared with the peer by heartbeat itself; the program ipfail is not started")
 	}
@@ -168,7 +168,7 @@ func (n *node) identify() (boot heartbeat.Boot, writeGeneration func() error, no
 	if err != nil {
 		n.log.Errorf("%v: starting as if this node had never held anything; what still runs will be found by asking it", err)
 	}
-	boot.Epochs, boot.Held = saved.Epochs, saved.Held
+	boot.Epochs, boot.Held, boot.StartFenced, boot.Clean = saved.Epochs, saved.Held, saved.StartFenced, saved.Clean
 	var seed [8]byte
 	rand.Read(seed[:])
 	boot.Seed = binary.NativeEndian.Uint64(seed[:])
@@ -204,12 +204,41 @@ func (n *node) parts(boot heartbeat.Boot) (parts, error) {
 	}
 	p := parts{
 		paths: n.Paths, config: n.config, managed: !n.Unmanaged, log: n.log, boot: boot, alarm: alarm, clock: realClock,
-		open: link.Open, manager: m, core: newCore, scripts: scripts{rc: n.runner.rc, hook: n.runner.hook},
+		open: link.Open, lease: n.openLease(), locator: m, manager: m, core: newCore, scripts: scripts{rc: n.runner.rc, hook: n.runner.hook},
 	}
-	if device, ok := fencingDevice(n.config); ok {
-		p.fencer = noFencer{device}
+	if p.device, err = openDevice(n.config, n.Paths, n.log); err != nil {
+		alarm.Close()
+		m.Close()
+		return parts{}, err
 	}
 	return p, nil
+}
+
+// openWatchdog arms ha.cf's watchdog. A missing device is an alarm, as it is an error for Linux-HA, and not a reason to leave
+// the services unattended.
+func (n *node) openWatchdog(notes map[string]string) *watchdog {
+	if n.config.Watchdog == "" {
+		return nil
+	}
+	dog, err := openWatchdog(n.config.Watchdog, n.config.WatchdogTimeout(), n.config.Keepalive, n.log)
+	if err != nil {
+		notes["watchdog"] = fmt.Sprintf("%v: this machine is not reset when heartbeat hangs", err)
+		return nil
+	}
+	return dog
+}
+
+// openLease opens the kernel's lease, as far as this machine grants one.
+func (n *node) openLease() leaseKeeper {
+	if n.Unmanaged || n.config.Lease == "off" || n.config.Peer == "" {
+		return nil
+	}
+	lease, err := host.OpenLease(host.LeaseDir)
+	if err != nil {
+		n.log.Errorf("No lease: %v. If this daemon is frozen or killed its addresses go on answering while %s takes over", err, n.config.Peer)
+		return nil
+	}
+	return lease
 }
 
 // realClock reads this machine's clocks for the core.

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,6 +10,7 @@ import (
 	"hapair/heartbeat"
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/stonith"
 	"hapair/heartbeat/wire"
 )
 
@@ -23,7 +23,6 @@ func (n *node) serve(ctx, parent context.Context) error {
 		return err
 	}
 	e.sd = newSupervisor()
-	n.openWatchdog()
 	n.prepareClients(ctx)
 	if pipe, err := openFIFO(n.Paths.FIFO(), n.log, n.local); err != nil {
 		n.log.Errorf("%v: local programs cannot send messages", err)
@@ -35,6 +34,9 @@ func (n *node) serve(ctx, parent context.Context) error {
 	defer stopSignals()
 	stopParent := context.AfterFunc(parent, func() { n.stop("its caller") })
 	defer stopParent()
+	if n.config.Peer != "" {
+		e.fencing.tasks.Go(e.fencing.watch)
+	}
 	control.start()
 	defer control.close()
 	e.in.post(func() { n.ready() })
@@ -54,15 +56,13 @@ func (n *node) ready() {
 func (n *node) finish(ctx context.Context, halt *heartbeat.Halt) error {
 	e := n.engine
 	e.sd.tell("STOPPING=1")
-	if e.dog != nil {
-		e.dog.close()
-	}
 	patience, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
 	e.clients.stopAll(patience)
 	e.rc.wait()
 	e.hooks.wait()
 	e.groups.tasks.Wait()
+	e.leases.close(halt != nil && halt.Released)
 	if halt == nil {
 		return errors.New("the main loop ended without being asked to")
 	}
@@ -150,20 +150,6 @@ func (n *node) watchNetwork(ctx context.Context) {
 	}()
 }
 
-// openWatchdog arms ha.cf's watchdog. A missing device is an error in the log, as in Linux-HA, and not a reason to leave the
-// services unattended.
-func (n *node) openWatchdog() {
-	if n.config.Watchdog == "" {
-		return
-	}
-	dog, err := openWatchdog(n.config.Watchdog, n.config.Deadtime, n.config.Keepalive, n.log)
-	if err != nil {
-		n.engine.alarms.raise("watchdog", fmt.Sprintf("%v: this machine is not reset when heartbeat hangs", err))
-		return
-	}
-	n.engine.dog = dog
-}
-
 // prepareClients has the respawn clients started as soon as this node is a member (protocol section 1.6).
 func (n *node) prepareClients(ctx context.Context) {
 	e := n.engine
@@ -177,6 +163,7 @@ func (n *node) prepareClients(ctx context.Context) {
 		}()
 	}
 	e.environment = func(c *config.Config) { n.runner.configure(c, n.Paths) }
+	e.openDevice = func(c *config.Config) (stonith.Fencer, error) { return openDevice(c, n.Paths, n.log) }
 	e.relog = func(c *config.Config) { n.log.Reconfigure(logConfig(c, n.Stderr, n.Verbosity)) }
 }
 

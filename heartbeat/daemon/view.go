@@ -119,6 +119,12 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 	for _, q := range c.Pings {
 		s.Pings = append(s.Pings, PingView{Name: q.Name, Up: q.Up, LastHeardMS: age(now.Mono, q.LastHeard)})
 	}
+	if c.Fencing.Configured {
+		s.Fencing = &FencingView{
+			Device: deviceNames(conf), State: c.Fencing.State, Reason: c.Fencing.Reason, Tries: c.Fencing.Tries,
+			DelayMS: c.Fencing.Delay.Milliseconds(), LastError: c.Fencing.LastError,
+		}
+	}
 	resources := e.resources(c.Groups)
 	for _, g := range c.Groups {
 		s.Groups = append(s.Groups, e.groupView(g, resources[g.Name]))

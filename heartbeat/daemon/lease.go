@@ -1,0 +1,264 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hapair/haresources"
+	"hapair/heartbeat"
+	"hapair/heartbeat/config"
+	"hapair/heartbeat/host"
+)
+
+// leaseKeeper is what the daemon needs of *host.Lease.
+type leaseKeeper interface {
+	Mechanism() host.Mechanism
+	Grain() time.Duration
+	Attach(ifname string) error
+	Detach(ifname string) error
+	Protect(list []host.Protection) error
+	Renew(group string, until time.Duration) error
+	Keep(ctx context.Context, notify func(ifname string, err error)) error
+	Close() error
+	Remove() error
+}
+
+// locator is a manager that knows where the addresses of a group belong; *haresources.Manager is one.
+type locator interface {
+	Locations(ctx context.Context, group string) ([]haresources.Location, error)
+}
+
+// leases connects the core's leases with the kernel's, and asks on the service network who answers. A nil one keeps none.
+type leases struct {
+	lease   leaseKeeper
+	manager locator
+	in      *inbox
+	log     *Log
+	ctx     context.Context
+	tasks   sync.WaitGroup
+
+	usable   atomic.Bool // the kernel enforces it on every interface that matters
+	mu       sync.Mutex
+	where    map[string][]haresources.Location // by group
+	attached []string
+	macs     []string
+}
+
+// newLeases makes the lease stand for a configuration. An error means that this node serves without one; it says why.
+func newLeases(ctx context.Context, lease leaseKeeper, m locator, in *inbox, log *Log) *leases {
+	return &leases{lease: lease, manager: m, in: in, log: log, ctx: ctx}
+}
+
+// keep enforces the lease again where it was lost; it runs until the daemon ends.
+func (l *leases) keep() {
+	l.tasks.Go(func() {
+		l.lease.Keep(l.ctx, func(ifname string, err error) {
+			if err != nil {
+				l.log.Errorf("Lease on %s lost and not put back: %v. A frozen daemon's addresses would go on answering there", ifname, err)
+				return
+			}
+			l.log.Warnf("Lease on %s was lost and stands again", ifname)
+		})
+	})
+}
+
+// apply protects the groups of a configuration and completes the core's view of it.
+func (l *leases) apply(c *config.Config, core *heartbeat.Config) {
+	if l == nil || !core.Managed || c.Peer == "" || c.Lease == "off" {
+		l.drop()
+		return
+	}
+	list, interfaces := l.locate(c)
+	if len(list) == 0 {
+		l.drop()
+		return
+	}
+	if err := l.stand(list, interfaces); err != nil {
+		l.log.Errorf("No lease: %v. If this daemon is frozen or killed its addresses go on answering while %s takes over", err, c.Peer)
+		l.drop()
+		return
+	}
+	core.Lease = c.Deadtime - max(c.Deadtime/20, l.lease.Grain()+time.Millisecond)
+	core.Look = true
+	core.MACs = l.addressesOf(interfaces)
+	if core.Lease < c.Keepalive {
+		l.log.Warnf("No lease: deadtime %v leaves no room for one beside keepalive %v", c.Deadtime, c.Keepalive)
+		core.Lease, core.Look = 0, false
+		l.drop()
+		return
+	}
+	if !l.usable.Swap(true) {
+		l.log.Infof("Leases held by %s on %s: the right to answer ends %v after the last heartbeat, whatever becomes of this daemon",
+			l.lease.Mechanism(), strings.Join(interfaces, ", "), core.Lease)
+	}
+}
+
+// locate finds the addresses and interfaces of all groups.
+func (l *leases) locate(c *config.Config) (list []host.Protection, interfaces []string) {
+	where := map[string][]haresources.Location{}
+	for _, g := range c.Table.Groups {
+		places, err := l.manager.Locations(l.ctx, g.Name)
+		if err != nil {
+			l.log.Warnf("Lease: %v: what is not found now is not protected", err)
+		}
+		where[g.Name] = places
+		p := host.Protection{Group: g.Name}
+		for _, place := range places {
+			p.Addrs = append(p.Addrs, place.Addr)
+			if !slices.Contains(interfaces, place.Interface) {
+				interfaces = append(interfaces, place.Interface)
+			}
+		}
+		if len(p.Addrs) > 0 {
+			list = append(list, p)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.where = where
+	return list, interfaces
+}
+
+// stand puts the lease on the interfaces, before the addresses are protected, and takes it from those that are needed no longer.
+func (l *leases) stand(list []host.Protection, interfaces []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range interfaces {
+		if err := l.lease.Attach(name); err != nil {
+			return err
+		}
+	}
+	if err := l.lease.Protect(list); err != nil {
+		return err
+	}
+	for _, name := range l.attached {
+		if !slices.Contains(interfaces, name) {
+			if err := l.lease.Detach(name); err != nil {
+				l.log.Warnf("Lease: %v", err)
+			}
+		}
+	}
+	l.attached = interfaces
+	return nil
+}
+
+// drop ends all protection.
+func (l *leases) drop() {
+	if l == nil || !l.usable.Swap(false) {
+		return
+	}
+	if err := l.lease.Protect(nil); err != nil {
+		l.log.Errorf("Lease: %v", err)
+	}
+}
+
+// addressesOf lists the hardware addresses of interfaces.
+func (l *leases) addressesOf(interfaces []string) (macs []string) {
+	for _, name := range interfaces {
+		i, err := net.InterfaceByName(name)
+		if err == nil && len(i.HardwareAddr) > 0 {
+			macs = append(macs, i.HardwareAddr.String())
+		}
+	}
+	return macs
+}
+
+// renew is one write into a map of the kernel.
+func (l *leases) renew(a heartbeat.Renew) {
+	if l == nil || !l.usable.Load() {
+		return
+	}
+	if err := l.lease.Renew(a.Group, a.Until); err != nil && !errors.Is(err, host.ErrNoLease) {
+		l.log.Errorf("%v", err)
+	}
+}
+
+// lookTime is how long one look at the service network takes.
+const lookTime = 4 * time.Millisecond
+
+// look asks for the addresses of groups on the service network, all at once, and posts what was heard.
+func (l *leases) look(a heartbeat.Look) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	var places []haresources.Location
+	for _, g := range a.Groups {
+		places = append(places, l.where[g]...)
+	}
+	l.mu.Unlock()
+	if len(places) > 64 { // a sample of a thousand addresses tells as much
+		places = places[:64]
+	}
+	l.tasks.Go(func() {
+		answers := make([][]net.HardwareAddr, len(places))
+		var all sync.WaitGroup
+		for i, p := range places {
+			all.Go(func() {
+				macs, err := host.Probe(l.ctx, p.Interface, p.Addr, baseAddress(p), lookTime)
+				if err != nil {
+					l.log.Debugf("Look: %v", err)
+				}
+				answers[i] = macs
+			})
+		}
+		all.Wait()
+		l.in.post(judge(a, places, answers))
+	})
+}
+
+// judge tells the peer's answers from those of others.
+func judge(a heartbeat.Look, places []haresources.Location, answers [][]net.HardwareAddr) heartbeat.Looked {
+	verdict := heartbeat.Looked{Op: a.Op}
+	for i, macs := range answers {
+		for _, mac := range macs {
+			if len(a.MACs) == 0 || slices.Contains(a.MACs, mac.String()) {
+				verdict.Answered = true
+			} else if verdict.Foreign == "" {
+				verdict.Foreign = fmt.Sprintf("%v answers for %v", mac, places[i].Addr)
+			}
+		}
+	}
+	return verdict
+}
+
+// baseAddress is an address of this machine in the same network as a service address, or an invalid one.
+func baseAddress(p haresources.Location) netip.Addr {
+	i, err := net.InterfaceByName(p.Interface)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		return netip.Addr{}
+	}
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err == nil && prefix.Addr() != p.Addr && prefix.Contains(p.Addr) {
+			return prefix.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// close lets go of the kernel's lease. After a polite end nothing of it stays; otherwise it stays and runs out.
+func (l *leases) close(released bool) {
+	if l == nil {
+		return
+	}
+	end := l.lease.Close
+	if released {
+		end = l.lease.Remove
+	}
+	if err := end(); err != nil {
+		l.log.Errorf("Lease: %v", err)
+	}
+}
