@@ -231,9 +231,11 @@ func (n *Node) classicSlept() {
 	if n.peer.kind != kindClassic || n.stop.asked || n.member != memberActive {
 		return
 	}
-	c.state, c.receivedAt, c.told, c.ask, c.dormant, c.waiting = rscStarting, 0, false, true, true, ""
-	c.standby, c.broken, c.returned, c.acquiring = handover{}, handover{}, returning{}, false
+	c.standby, c.broken, c.returned, c.acquiring, c.requests = handover{}, handover{}, returning{}, false, nil
 	n.claimSet(claimNone)
+	if n.nice() {
+		c.state, c.receivedAt, c.told, c.ask, c.dormant, c.waiting = rscStarting, 0, false, true, true, ""
+	}
 }
 
 // classicStatus runs what depends on a Linux-HA peer being heard at all.

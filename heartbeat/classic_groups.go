@@ -135,6 +135,9 @@ func (n *Node) classicReady() error {
 		return errors.New("Standby in progress: wait until it has ended")
 	case c.leaving:
 		return fmt.Errorf("%s is stopping: it gives everything anyway", n.peer.name)
+	case c.broken.phase != standbyNone:
+		return fmt.Errorf("%s still waits for %s resources, of which something could not be stopped here: see `heartbeat status`, mend it, then "+
+			"run `heartbeat resource cleanup`", n.peer.name, c.broken.which)
 	case !c.otherStable, c.returned.at > 0:
 		return fmt.Errorf("standby ignored.  Other side is in flux: %s has not settled yet, try again in a moment", n.peer.name)
 	case c.state != rscStable:

@@ -67,6 +67,20 @@ func (n *Node) legacySweepAt() time.Duration {
 	return n.peer.since + localTakeover
 }
 
+// classicOverheard looks at what is addressed to the peer itself: it tells itself what it is about to start. What this node holds, it has to
+// stop again.
+func (n *Node) classicOverheard(m wire.Message) {
+	if n.nice() || m.Kind() != typeIPResponse || n.member != memberActive || n.classic.state != rscStable {
+		return
+	}
+	for _, g := range n.groups {
+		if g.claim && g.Name == m.Get(fieldIP) {
+			n.legacyRequest(g)
+			n.classic.requests[g.Name] = n.now.Mono + nobodysWait
+		}
+	}
+}
+
 // legacyRequest notes that a group is to be asked for.
 func (n *Node) legacyRequest(g *group) {
 	c := &n.classic

@@ -31,13 +31,6 @@ func (n *Node) startHandover(which claim) {
 	c := &n.classic
 	c.otherStable = false
 	n.report(Info, "%s wants to go standby [%s]", n.cfg.Node, which)
-	if c.broken.which == which && n.now.Mono < c.broken.until {
-		until := c.broken.until // the peer still waits for what was granted before
-		c.broken = handover{}
-		c.standby = handover{phase: standbyMe, which: which, giving: true, until: until}
-		n.giveSet()
-		return
-	}
 	c.standby = handover{phase: standbyMe, which: which, giving: true, until: n.now.Mono + standbyGrant}
 	n.sayAsk("me")
 }
@@ -177,6 +170,8 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 func (n *Node) grant(which claim) {
 	c := &n.classic
 	switch {
+	case c.broken.phase != standbyNone:
+		return // it ignores its own request: it still waits for what was broken off here
 	case !n.nice():
 		n.report(Warn, "Standby mode only implemented when nice_failback on: %s asked to go standby", n.peer.name)
 		return
@@ -214,6 +209,7 @@ func (n *Node) handoverStep() {
 	c := &n.classic
 	s := &c.standby
 	if !s.working {
+		n.resumeHandover()
 		return
 	}
 	set := s.which
@@ -239,20 +235,42 @@ func (n *Node) handoverStep() {
 }
 
 // breakOff ends a hand-over in which something could not be stopped: the peer must not start it, so everything of the set stays here. The peer
-// goes on waiting until its own hour is over; a second attempt within it continues where this one ended.
+// goes on waiting until its own hour is over; the hand-over goes on where it ended when somebody has mended what was stuck.
 func (n *Node) breakOff() bool {
 	c := &n.classic
-	for _, g := range n.groups {
-		if g.hold != holdStuck || c.standby.which&n.setOf(g) == 0 {
-			continue
-		}
-		n.transition(Crit, g.Name+" could not be stopped: "+g.reason, "Hand-over of %s resources to %s broken off: they stay here", c.standby.which, n.peer.name)
-		c.broken = c.standby
-		c.standby = handover{}
-		c.otherStable = true
-		n.claimSet(c.mine | c.broken.which)
-		n.sendResource("")
-		return true
+	g := n.stuckIn(c.standby.which)
+	if g == nil {
+		return false
 	}
-	return false
+	n.transition(Crit, g.Name+" could not be stopped: "+g.reason, "Hand-over of %s resources to %s broken off: they stay here", c.standby.which, n.peer.name)
+	c.broken, c.standby = c.standby, handover{}
+	c.otherStable = true
+	n.claimSet(c.mine | c.broken.which)
+	n.sendResource("")
+	return true
+}
+
+// resumeHandover goes on with a hand-over that was broken off.
+func (n *Node) resumeHandover() {
+	c := &n.classic
+	if c.broken.phase == standbyNone || n.stuckIn(c.broken.which) != nil {
+		return
+	}
+	if n.now.Mono < c.broken.until {
+		n.report(Info, "Hand-over of %s resources to %s goes on", c.broken.which, n.peer.name)
+		c.standby = handover{phase: standbyMe, which: c.broken.which, giving: true, until: c.broken.until}
+		c.otherStable = false
+		n.giveSet()
+	}
+	c.broken = handover{}
+}
+
+// stuckIn is a group of a set that could not be stopped, nil for none.
+func (n *Node) stuckIn(which claim) *group {
+	for _, g := range n.groups {
+		if which&n.setOf(g) != 0 && g.hold == holdStuck {
+			return g
+		}
+	}
+	return nil
 }

@@ -422,6 +422,9 @@ func (n *Node) deliver(m wire.Message, num number) {
 		return
 	}
 	if !n.forUs(m) || n.peer.unproven() {
+		if n.peer.kind == kindClassic {
+			n.classicOverheard(m)
+		}
 		return
 	}
 	if n.peer.kind == kindClassic && n.classicMessage(m) {
