@@ -20,6 +20,7 @@ var kinds = map[string]opener{
 	"Route":      openRoute,
 	"Rule":       openRule,
 	"VirtualMAC": openVirtualMAC,
+	"Filesystem": openFilesystem,
 	"IPsrcaddr":  openSrcaddr,
 	"SendArp":    openSendArp,
 	"Delay":      openDelay,

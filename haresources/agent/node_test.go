@@ -183,7 +183,7 @@ func (s *server) serve(o order) (r reply) {
 	if err != nil {
 		return reply{Err: err.Error()}
 	}
-	err = s.operate(ctx, a, o, &r)
+	err = s.operate(haresources.WithOutput(ctx, func(line string) { r.Output += line + "\n" }), a, o, &r)
 	if err != nil {
 		r.Err = err.Error()
 	}
