@@ -49,6 +49,7 @@ type Renew struct {
 type Look struct {
 	Op     OpID
 	Groups []string
+	MACs   []string // hardware addresses that the peer announced, empty when it announced none
 }
 
 // Announce tells the network again where a group's addresses are: after every end of a double holding.

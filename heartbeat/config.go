@@ -90,6 +90,7 @@ type Config struct {
 	// Lease is how long the right to answer for a group outlasts the heartbeat it was renewed with: the kernel ends it by itself. It must
 	// be below Deadtime by what the mechanism and the network may be late; 0 means that no lease is to be had.
 	Lease       time.Duration
+	MACs []string // hardware addresses of this node's service interfaces: by them the peer knows whose answer it gets
 	Look        bool          // the daemon can ask on the service network who answers for a group's addresses
 	Managed     bool          // false: -M, membership only, no resources
 	RetryFailed time.Duration // a node on which a group failed is tried again after this

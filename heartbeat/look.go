@@ -42,7 +42,7 @@ func (n *Node) free() bool {
 		return true
 	}
 	l.op = n.op()
-	n.do(Look{Op: l.op, Groups: ask})
+	n.do(Look{Op: l.op, Groups: ask, MACs: p.macs})
 	return false
 }
 

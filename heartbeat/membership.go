@@ -60,6 +60,7 @@ type peer struct {
 	proven   bool  // it has echoed this run's challenge
 	current  bool  // its statement about the groups is the newest
 	seen     uint64
+	macs []string // hardware addresses of its service interfaces
 	leased   bool          // its right to answer ends with its daemon
 	watchdog time.Duration // its machine is reset when its daemon does not run for so long; 0 for no watchdog
 	idle     bool          // when it died it certainly held nothing

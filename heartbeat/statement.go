@@ -22,10 +22,13 @@ import (
 //
 //	hapair-groups=HASH HOLD WISH EPOCH,…      e.g. 3fa29c01hn1f,77e0b212iw3
 //
+// With it go the hardware addresses of the sender's service interfaces, in a third field, hapair-macs.
+//
 // A status is therefore small when nothing changes, and a lost statement is said again with the next heartbeat without any timer.
 const (
 	fieldHello      = "hapair"
 	fieldGroups     = "hapair-groups"
+	fieldMACs       = "hapair-macs"
 	protocolVersion = "1"
 )
 
@@ -174,6 +177,7 @@ func (n *Node) greet(h hello, m wire.Message) {
 	p.acked = h.known
 	if text, ok := m.Lookup(fieldGroups); ok && h.version > p.seen {
 		n.readStatement(text)
+		p.macs = strings.FieldsFunc(m.Get(fieldMACs), func(c rune) bool { return c == ',' })
 		p.seen = h.version
 		n.announce = true // let it know that it was understood
 	}
@@ -227,6 +231,9 @@ func (n *Node) publish() {
 	m.Add(fieldHello, n.hello())
 	if n.peer.kind != kindClassic && (n.peer.acked < n.version || !n.peer.proven) {
 		m.Add(fieldGroups, n.statement())
+		if len(n.cfg.MACs) > 0 {
+			m.Add(fieldMACs, strings.Join(n.cfg.MACs, ","))
+		}
 	}
 	n.send(m)
 	n.renewAll()

@@ -71,6 +71,7 @@ type Config struct {
 	FailbackDelay time.Duration // pragma failback-delay
 	RetryFailed   time.Duration // pragma retry-failed
 	HookTimeout   time.Duration // pragma hook-timeout
+	Lease         string        // pragma lease: on or off; "" is on
 
 	FenceDelay   time.Duration // pragma fence-delay; negative: twice the measured time of the device, and a second
 	FenceTimeout time.Duration // pragma fence-timeout

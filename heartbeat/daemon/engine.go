@@ -167,6 +167,9 @@ const lastFrames = 200 * time.Millisecond
 func (e *engine) run(ctx context.Context) *heartbeat.Halt {
 	halt := e.loop.run(ctx)
 	close(e.ended)
+	if e.dog != nil {
+		e.dog.close() // from here on there are no heartbeats to feed it with
+	}
 	e.media.flush(lastFrames)
 	e.media.close()
 	e.loop.alarm.Close()
@@ -176,9 +179,6 @@ func (e *engine) run(ctx context.Context) *heartbeat.Halt {
 // turn is called at the end of each turn of the loop.
 func (e *engine) turn(now heartbeat.Instant) {
 	e.sd.alive(now.Mono)
-	if e.dog != nil {
-		e.dog.alive(now.Mono)
-	}
 	if !e.commUp && e.loop.core.Status().Member == "active" {
 		e.commUp = true
 		if e.onActive != nil {
@@ -191,6 +191,9 @@ func (e *engine) turn(now heartbeat.Instant) {
 func (e *engine) act(a heartbeat.Action) {
 	switch a := a.(type) {
 	case heartbeat.Send:
+		if e.dog != nil && a.Link == "" {
+			e.dog.alive(e.clock().Mono)
+		}
 		e.media.send(a.Link, a.Msg)
 	case heartbeat.Renew:
 		e.leases.renew(a)
