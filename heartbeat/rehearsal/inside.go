@@ -14,6 +14,7 @@ import (
 
 	shipped "hapair/ha.d"
 	"hapair/heartbeat/rehearsal/lab"
+	"hapair/heartbeat/rehearsal/probe"
 )
 
 // job is one performance, as it is handed into the laboratory.
@@ -75,8 +76,8 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 		}
 	}
 	ctx := context.Background() // the laboratory ends when its caller does
-	w, err := newWorld(ctx, l, c, l.Kept(j.Binary), impls, reporter)
-	if err != nil {
+	w := &world{pair: c.pair, lab: l, clock: probe.NewClock(), copies: c, binary: l.Kept(j.Binary), out: reporter, downs: map[*lab.Machine]bool{}}
+	if err := w.build(ctx, impls); err != nil {
 		return err
 	}
 	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair)}

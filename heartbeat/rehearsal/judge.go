@@ -17,8 +17,9 @@ type measured struct {
 	serves time.Duration // from the phase's begin; negative when it never came to that
 }
 
-// judge measures a phase that lasted from begun to end, compares it with its bounds and the model, and records it.
-func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bool) {
+// judge measures a phase, compares it with its bounds and the model, and records it. before is the model as it was at the
+// phase's begin; reached says whether everything came to where it belongs.
+func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 	result := Phase{Name: p.name, Owners: map[string]string{}}
 	limitOutage, limitDual, limitServes := r.limit(p.outage, before), r.limit(p.dual, before), r.limit(p.serves, before)
 	for i, s := range r.world.pair.services {
@@ -26,7 +27,7 @@ func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bo
 		if client == nil || client.echo.Answers(s.addr) == nil && client.ask.Answers(s.addr) == nil && r.model.owner[i] == nobody {
 			continue
 		}
-		m := r.measure(s, begun, end, r.model.owner[i])
+		m := r.measure(s, window, r.model.owner[i])
 		r.tell(s, m, before.owner[i] != nobody)
 		held := r.world.holders(s, 300*time.Millisecond)
 		result.Owners[s.addr.String()] = r.world.nodeNames(held)
@@ -51,7 +52,7 @@ func (r *run) judge(p phase, before *model, begun, end time.Duration, reached bo
 			result.fail("%s moved %d times between the nodes, %d were due", s.addr, moves, allowed)
 		}
 	}
-	r.judgeThrough(&result, begun, end)
+	r.judgeThrough(&result, window)
 	if !reached && len(result.Failures) == 0 {
 		result.fail("not everything was in place %v after the first step", r.patienceOf(p))
 	}
@@ -87,18 +88,18 @@ func (r *run) wanted(p phase, s *service) string {
 }
 
 // measure reads the probes' records.
-func (r *run) measure(s *service, begun, end time.Duration, owner int) measured {
+func (r *run) measure(s *service, window probe.Span, owner int) measured {
 	c := r.world.clientOf(s)
 	answers := c.echo.Answers(s.addr)
 	m := measured{
-		gap:   probe.LongestGap(answers, c.echo.Sends(), probe.EchoPeriod, begun, end),
-		dual:  probe.Overlaps(c.ask.Answers(s.addr), c.ask.Rounds(), probe.AskPeriod, begun, end),
-		moves: probe.Moves(answers, begun-20*time.Millisecond, end),
+		gap:   probe.LongestGap(answers, c.echo.Sends(), probe.EchoPeriod, window),
+		dual:  probe.Overlaps(c.ask.Answers(s.addr), c.ask.Rounds(), probe.AskPeriod, window),
+		moves: probe.Moves(answers, probe.Span{From: window.From - 20*time.Millisecond, To: window.To}),
 	}
 	m.serves = -time.Millisecond
 	for i := len(m.moves) - 1; i >= 0; i-- {
 		if m.moves[i].Node == owner {
-			m.serves = max(0, m.moves[i].At-begun)
+			m.serves = max(0, m.moves[i].At-window.From)
 			break
 		}
 	}

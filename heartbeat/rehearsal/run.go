@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"hapair/heartbeat/rehearsal/probe"
 )
 
 // run performs one scenario on a fresh world.
@@ -101,7 +103,7 @@ func (r *run) phase(ctx context.Context, p phase) error {
 	if err := pause(ctx, max(p.hold.of(r.timing), 500*time.Millisecond)); err != nil {
 		return err
 	}
-	r.judge(p, before, begun, r.world.clock.Now(), reached)
+	r.judge(p, before, probe.Span{From: begun, To: r.world.clock.Now()}, reached)
 	r.judgeCost(p, used)
 	return nil
 }

@@ -63,16 +63,16 @@ func (w *world) addThrough() error {
 }
 
 // judgeThrough measures what passed through the pair in a phase, if anything passed at its begin.
-func (r *run) judgeThrough(p *Phase, begun, end time.Duration) {
+func (r *run) judgeThrough(p *Phase, window probe.Span) {
 	t := r.world.through
 	if t == nil {
 		return
 	}
 	answers := t.echo.Answers(t.target)
-	if len(probe.Moves(answers, begun-200*time.Millisecond, begun)) == 0 {
+	if len(probe.Moves(answers, probe.Span{From: window.From - 200*time.Millisecond, To: window.From})) == 0 {
 		return
 	}
-	gap := probe.LongestGap(answers, t.echo.Sends(), probe.EchoPeriod, begun, end)
+	gap := probe.LongestGap(answers, t.echo.Sends(), probe.EchoPeriod, window)
 	p.ThroughMS = milliseconds(gap.Outage())
 	if gap.Outage() <= 5*time.Millisecond {
 		return

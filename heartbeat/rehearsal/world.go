@@ -44,42 +44,41 @@ type client struct {
 	ask      *probe.Ask
 }
 
-// newWorld builds switches, cables, clients and both machines, and begins to measure. No daemon runs yet.
-func newWorld(ctx context.Context, l *lab.Lab, c copies, binary string, impls [2]implementation, out *reporter) (*world, error) {
-	w := &world{pair: c.pair, lab: l, clock: probe.NewClock(), copies: c, binary: binary, out: out, downs: map[*lab.Machine]bool{}}
-	dir, err := l.Dir()
+// build makes switches, cables, clients and both machines, and begins to measure. No daemon runs yet.
+func (w *world) build(ctx context.Context, impls [2]implementation) error {
+	dir, err := w.lab.Dir()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.hosts = filepath.Join(dir, "hosts")
 	if err := writeFile(w.hosts, w.pair.hosts(), 0o644); err != nil {
-		return nil, err
+		return err
 	}
 	for _, n := range w.pair.networks {
-		s, err := l.NewSwitch(n.device)
+		s, err := w.lab.NewSwitch(n.device)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		w.switches = append(w.switches, s)
 	}
 	for _, path := range w.pair.serials {
-		w.cables = append(w.cables, l.NewCable(path))
+		w.cables = append(w.cables, w.lab.NewCable(path))
 	}
 	for i := range w.nodes {
 		if w.nodes[i], err = w.newNode(i, impls[i]); err != nil {
-			return nil, err
+			return err
 		}
 		if err := w.boot(ctx, w.nodes[i]); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := w.addClients(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.addThrough(); err != nil {
-		return nil, err
+		return err
 	}
-	return w, w.addIntruder()
+	return w.addIntruder()
 }
 
 // addClients makes a client and an observer on each network with floating addresses, and starts their probes.

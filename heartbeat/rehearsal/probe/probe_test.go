@@ -127,9 +127,9 @@ func measure(_ json.RawMessage, out io.Writer) error {
 	ask.Stop()
 	end := clock.Now()
 	for _, t := range targets {
-		m.Overlap[t.String()] = probe.Total(probe.Overlaps(ask.Answers(t), ask.Rounds(), probe.AskPeriod, 0, cut))
-		m.GapMS[t.String()] = probe.LongestGap(echo.Answers(t), echo.Sends(), probe.EchoPeriod, cut, end).Outage().Seconds() * 1000
-		for _, move := range probe.Moves(echo.Answers(t), 0, end) {
+		m.Overlap[t.String()] = probe.Total(probe.Overlaps(ask.Answers(t), ask.Rounds(), probe.AskPeriod, probe.Span{To: cut}))
+		m.GapMS[t.String()] = probe.LongestGap(echo.Answers(t), echo.Sends(), probe.EchoPeriod, probe.Span{From: cut, To: end}).Outage().Seconds() * 1000
+		for _, move := range probe.Moves(echo.Answers(t), probe.Span{To: end}) {
 			m.Moves[t.String()] = append(m.Moves[t.String()], move.Node)
 		}
 	}

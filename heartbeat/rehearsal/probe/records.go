@@ -27,9 +27,10 @@ func (g Gap) Raw() time.Duration { return g.To - g.From }
 // Outage is the gap's length without the time in which the prober itself did not run: nobody asked then.
 func (g Gap) Outage() time.Duration { return max(0, g.Raw()-g.Stalled) }
 
-// LongestGap is the longest stretch without an answer between from and to, judged without the prober's own stalls. answers
+// LongestGap is the longest stretch without an answer in a window, judged without the prober's own stalls. answers
 // and sends are in the order of time; period is the time between two sends when all is well.
-func LongestGap(answers []Answer, sends []time.Duration, period, from, to time.Duration) Gap {
+func LongestGap(answers []Answer, sends []time.Duration, period time.Duration, window Span) Gap {
+	from, to := window.From, window.To
 	longest := Gap{From: from, To: from}
 	consider := func(a, b time.Duration, open bool) {
 		g := Gap{From: a, To: b, Stalled: stalled(sends, period, a, b), Open: open}
@@ -73,11 +74,11 @@ type Move struct {
 	Node int // who answers from now on
 }
 
-// Moves lists the changes of the answering node between from and to; the first entry is the first answer. Single answers
+// Moves lists the changes of the answering node in a window; the first entry is the first answer. Single answers
 // that were under way while the node changed do not count as moves back: an answer counts once the next two agree with it.
-func Moves(answers []Answer, from, to time.Duration) []Move {
+func Moves(answers []Answer, window Span) []Move {
 	var moves []Move
-	inside := within(answers, from, to)
+	inside := within(answers, window)
 	for i, a := range inside {
 		if len(moves) > 0 && moves[len(moves)-1].Node == a.Node {
 			continue
@@ -90,27 +91,27 @@ func Moves(answers []Answer, from, to time.Duration) []Move {
 	return moves
 }
 
-// within is the part of the records between from and to.
-func within(answers []Answer, from, to time.Duration) []Answer {
-	i, _ := slices.BinarySearchFunc(answers, from, func(a Answer, t time.Duration) int { return int(a.At - t) })
-	j, _ := slices.BinarySearchFunc(answers, to, func(a Answer, t time.Duration) int { return int(a.At - t) })
+// within is the part of the records in a window.
+func within(answers []Answer, window Span) []Answer {
+	i, _ := slices.BinarySearchFunc(answers, window.From, func(a Answer, t time.Duration) int { return int(a.At - t) })
+	j, _ := slices.BinarySearchFunc(answers, window.To, func(a Answer, t time.Duration) int { return int(a.At - t) })
 	return answers[i:max(i, j)]
 }
 
 // Span is a stretch of time.
 type Span struct{ From, To time.Duration }
 
-// Overlaps are the stretches in which both nodes answered in the same slot; slots are asked one every period, and slot i
+// Overlaps are the stretches of a window in which both nodes answered in the same slot; slots are asked one every period, and slot i
 // began at asked[i]. An answer belongs to the slot that was asked last before it.
-func Overlaps(answers []Answer, asked []time.Duration, period time.Duration, from, to time.Duration) []Span {
+func Overlaps(answers []Answer, asked []time.Duration, period time.Duration, window Span) []Span {
 	var spans []Span
-	inside := within(answers, from, to)
+	inside := within(answers, window)
 	for len(inside) > 0 {
 		slot, found := slices.BinarySearch(asked, inside[0].At)
 		if !found {
 			slot--
 		}
-		end := to
+		end := window.To
 		if slot+1 < len(asked) {
 			end = asked[slot+1]
 		}

@@ -50,7 +50,7 @@ func TestLongestGap(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := probe.LongestGap(test.answers, test.sends, ms, test.from, test.to)
+			got := probe.LongestGap(test.answers, test.sends, ms, probe.Span{From: test.from, To: test.to})
 			if test.name == "a stall is no outage" {
 				if got.Outage() > ms {
 					t.Errorf("got an outage of %v", got.Outage())
@@ -75,11 +75,11 @@ func TestMoves(t *testing.T) {
 	answers = append(answers, answered(1, 4*ms)...) // one answer crossed another
 	answers = append(answers, answered(0, 5*ms)...)
 	answers = append(answers, answered(1, 6*ms, 7*ms, 8*ms)...)
-	got := probe.Moves(answers, 0, 10*ms)
+	got := probe.Moves(answers, probe.Span{To: 10 * ms})
 	if want := []probe.Move{{At: 1 * ms, Node: 0}, {At: 6 * ms, Node: 1}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := probe.Moves(nil, 0, ms); got != nil {
+	if got := probe.Moves(nil, probe.Span{To: ms}); got != nil {
 		t.Errorf("no answers: got %v", got)
 	}
 }
@@ -93,7 +93,7 @@ func TestOverlaps(t *testing.T) {
 		{31 * ms, 1}, {32 * ms, probe.Nobody},
 		{41 * ms, 1}, {42 * ms, 0}, // both again
 	}
-	got := probe.Overlaps(answers, asked, 10*ms, 0, 50*ms)
+	got := probe.Overlaps(answers, asked, 10*ms, probe.Span{To: 50 * ms})
 	want := []probe.Span{{From: 10 * ms, To: 30 * ms}, {From: 40 * ms, To: 50 * ms}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -101,7 +101,7 @@ func TestOverlaps(t *testing.T) {
 	if got := probe.Total(got); got != 30*ms {
 		t.Errorf("in all: got %v", got)
 	}
-	if got := probe.Overlaps(answers, asked, 10*ms, 25*ms, 39*ms); got != nil {
+	if got := probe.Overlaps(answers, asked, 10*ms, probe.Span{From: 25 * ms, To: 39 * ms}); got != nil {
 		t.Errorf("a window without: got %v", got)
 	}
 }
