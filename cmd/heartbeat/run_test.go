@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/daemon"
 	"hapair/heartbeat/rehearsal"
@@ -207,5 +210,43 @@ func TestBadConfigurationDoesNotStart(t *testing.T) {
 	defer cancel()
 	if _, err := daemon.FetchStatus(ctx, daemon.NewPaths("", "", t.TempDir())); err == nil {
 		t.Error("something answers")
+	}
+}
+
+func TestClassicStartInTheBackground(t *testing.T) {
+	requireRoot(t)
+	runtime.LockOSThread() // the thread's namespace is its own from here on; it ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"link set lo up", "link add eth0 type veth peer name eth1", "addr add 10.77.0.1/24 brd + dev eth0", "link set eth1 up", "link set eth0 up"} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", args, err, out)
+		}
+	}
+	base := t.TempDir()
+	l := &lone{t: t, dir: directories{config: filepath.Join(base, "ha.d"), state: filepath.Join(base, "lib"), run: filepath.Join(base, "run")}}
+	if err := os.Mkdir(l.dir.config, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(asProgram, "1")
+	l.write("ha.cf", loneHaCF+"logfacility none\nlogfile "+filepath.Join(base, "ha-log")+"\nnonsense\n")
+	l.write("haresources", "alpha 10.77.0.100/24\n")
+	l.write("authkeys", "auth 1\n1 sha1 0123456789abcdef0123456789abcdef\n")
+	l.write("nodeinfo", "alpha\n")
+	l.wants(daemon.ExitConfig, "unknown directive", "heartbeat", "-l")
+	l.wants(3, "heartbeat is stopped", "heartbeat", "-s")
+	l.write("ha.cf", loneHaCF+"logfacility none\nlogfile "+filepath.Join(base, "ha-log")+"\n")
+	l.wants(0, "", "heartbeat", "-l")
+	t.Cleanup(func() { l.call("heartbeat", "-k") })
+	l.wants(0, "", "cl_status", "hbstatus") // it answers as soon as the command is back
+	l.wants(0, "[alpha]...", "heartbeat", "-s")
+	l.wants(0, "already running", "heartbeat")
+	l.wants(0, "Signalling heartbeat pid", "heartbeat", "-r")
+	l.wants(0, "", "heartbeat", "-k")
+	l.wants(3, "heartbeat is stopped", "heartbeat", "-s")
+	log, err := os.ReadFile(filepath.Join(base, "ha-log"))
+	if err != nil || !strings.Contains(string(log), " heartbeat: [") || !strings.Contains(string(log), "shutdown complete") {
+		t.Errorf("log: %v\n%s", err, log)
 	}
 }

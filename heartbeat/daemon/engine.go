@@ -109,6 +109,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	e.groups = newGroups(ctx, p.manager, p.scripts.hook, e.in, p.log)
 	e.fencing = newFencing(ctx, p.device, e.in, p.log, e.alarms)
 	e.fencing.verb = fenceVerb(p.config)
+	e.fencing.verb = fenceVerb(p.config)
 	e.media = newMedia(ctx, e.in, p.log)
 	e.media.open = p.open
 	e.tune(p.config)

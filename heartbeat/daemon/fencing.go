@@ -18,6 +18,7 @@ import (
 const (
 	deviceCheckEvery = time.Hour
 	switchOnPatience = 2 * time.Minute
+	keptPatience     = 5 * time.Second // for the note of an attempt at the start to be on disk
 )
 
 // errNoDevice answers the core where it asks for what nobody can do.
@@ -136,9 +137,11 @@ func (f *fencing) do(a heartbeat.Fence, ready <-chan struct{}) {
 		defer f.forget(a.Op)
 		select {
 		case <-ready:
+		case <-time.After(keptPatience): // a full disk must not cost the service
 		case <-ctx.Done():
 			return
 		}
+		f.log.Infof("Resetting node %s with [%s]", a.Node, stonith.NameOf(device))
 		evidence, err := device.Fence(ctx, a.Node, verb)
 		for _, seen := range evidence.Seen {
 			f.log.Infof("STONITH: %s", seen)

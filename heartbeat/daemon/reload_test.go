@@ -95,32 +95,3 @@ func TestReloadOfABadFileChangesNothing(t *testing.T) {
 		})
 	}
 }
-
-func TestWatchdogIsFedAndDisarmed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "watchdog")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log := newLog(0)
-	defer log.Close()
-	w, err := openWatchdog(path, 9*time.Second, 100*time.Millisecond, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.timeout != 9*time.Second {
-		t.Errorf("time-out %v", w.timeout)
-	}
-	fed := func() int { content, _ := os.ReadFile(path); return len(content) }
-	w.alive(time.Hour)
-	await(t, func() bool { return fed() == 1 })
-	w.alive(time.Hour + 50*time.Millisecond) // too soon
-	w.alive(time.Hour + 100*time.Millisecond)
-	await(t, func() bool { return fed() == 2 })
-	w.close()
-	if content, _ := os.ReadFile(path); string(content) != "\x00\x00V" {
-		t.Errorf("the device got %q, want two signs of life and the letter that disarms it", content)
-	}
-	if _, err := openWatchdog(path+".missing", time.Second, time.Second, log); err == nil {
-		t.Error("a missing device was opened")
-	}
-}

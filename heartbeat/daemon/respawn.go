@@ -139,12 +139,13 @@ func (c *clients) supervise(one *client) {
 			return
 		default:
 		}
-		if one.failfast && err != nil {
+		var exit *exec.ExitError
+		died := errors.As(err, &exit)
+		if one.failfast && died {
 			c.reboot(fmt.Sprintf("failfast client %q ended: %v", one.Command, err))
 			return
 		}
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() == neverAgain {
+		if died && exit.ExitCode() == neverAgain {
 			c.log.Infof("Client %q exited with code %d: it will not be started again", one.Command, neverAgain)
 			return
 		}

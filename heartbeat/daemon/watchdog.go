@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ type watchdog struct {
 	feed    chan struct{}
 	stop    chan struct{}
 	done    chan struct{}
+	once    sync.Once
 
 	fed   time.Duration // Mono of the last word, the loop's own
 	word  atomic.Int64  // the same, for the writer
@@ -151,8 +153,8 @@ func (w *watchdog) run() {
 	}
 }
 
-// close disarms the device. Without this the machine is reset when its time-out ends.
+// close disarms the device. Without this the machine is reset when its time-out ends. It may be called again.
 func (w *watchdog) close() {
-	close(w.stop)
+	w.once.Do(func() { close(w.stop) })
 	<-w.done
 }

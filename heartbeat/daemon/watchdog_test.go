@@ -148,18 +148,18 @@ func TestWatchdogIsNotFedByAnOldWord(t *testing.T) {
 
 func TestWatchdogRefusals(t *testing.T) {
 	for _, tt := range []struct {
-		device fakeWatchdog
+		device *fakeWatchdog
 		want   string
 	}{
-		{fakeWatchdog{supportErr: unix.ENOTTY}, "no watchdog device"},
-		{fakeWatchdog{fixed: 60}, "its time-out is 60 s and cannot be 4 s: the peer would have taken over before this machine is reset; write deadtime 61 or more"},
-		{fakeWatchdog{coarse: 10}, "its time-out is 10 s and cannot be 4 s"},
-		{fakeWatchdog{fixed: -1}, "cannot set its time-out"},
-		{fakeWatchdog{kaErr: errors.New("input/output error")}, "input/output error"},
-		{fakeWatchdog{fixed: 3}, ""},
+		{&fakeWatchdog{supportErr: unix.ENOTTY}, "no watchdog device"},
+		{&fakeWatchdog{fixed: 60}, "its time-out is 60 s and cannot be 4 s: the peer would have taken over before this machine is reset; write deadtime 61 or more"},
+		{&fakeWatchdog{coarse: 10}, "its time-out is 10 s and cannot be 4 s"},
+		{&fakeWatchdog{fixed: -1}, "cannot set its time-out"},
+		{&fakeWatchdog{kaErr: errors.New("input/output error")}, "input/output error"},
+		{&fakeWatchdog{fixed: 3}, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			d := &tt.device
+			d := tt.device
 			if d.fixed < 0 {
 				w, _, err := startFake(t, &fakeWatchdog{fixed: 0}, 0, time.Second)
 				if w != nil || err == nil || !strings.Contains(err.Error(), "a healthy node would be reset") {
