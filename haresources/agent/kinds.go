@@ -21,6 +21,8 @@ var kinds = map[string]opener{
 	"Rule":       openRule,
 	"VirtualMAC": openVirtualMAC,
 	"Filesystem": openFilesystem,
+	"drbddisk":   openDRBD,
+	"MailTo":     openMailTo,
 	"IPsrcaddr":  openSrcaddr,
 	"SendArp":    openSendArp,
 	"Delay":      openDelay,
