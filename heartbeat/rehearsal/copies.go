@@ -19,6 +19,23 @@ type copies struct {
 	failing bool   // the first group ends in a resource that can be told to fail
 }
 
+// harmless are resources that this program has built in and that touch nothing but the network of their own machine, which
+// in a rehearsal is nobody else's. Those that linux-ha has too are true.
+var harmless = map[string]bool{"Firewall": false, "Route": false, "Rule": false, "VirtualMAC": false, "IPsrcaddr": true, "SendArp": true, "Delay": true}
+
+// played says whether a resource is played by a stand-in on the nodes that have it built in, too.
+func (c copies) played(r haresources.Resource) bool {
+	if c.real || isAddress(r) {
+		return false
+	}
+	_, ok := harmless[r.Name]
+	if ok && r.Name == "Firewall" {
+		_, err := findNft()
+		ok = err == nil
+	}
+	return !ok || r.Class != haresources.ClassHeartbeat
+}
+
 // failingResource is the script that refuses to start while failMark exists.
 const (
 	failingResource = "rehearsed-failure"
@@ -49,8 +66,8 @@ func (c copies) notices() []string {
 	for device := range c.pair.alone {
 		all = append(all, fmt.Sprintf("ha.cf names one address on %s: taken as that of %s; the copy for %s names the other one", device, c.pair.nodes[1], c.pair.nodes[1]))
 	}
-	if !c.real {
-		for _, r := range c.pair.scripts {
+	for _, r := range c.pair.scripts {
+		if c.played(r) {
 			all = append(all, fmt.Sprintf("%s is played by a stand-in that only remembers whether it was started (--scripts real runs the real one)", r.Spec))
 		}
 	}
@@ -77,12 +94,24 @@ func directive(line string) (name, rest string) {
 	return line[:i], strings.TrimSpace(line[i:])
 }
 
-// write makes the directory of one node; extra are lines to put before everything else in ha.cf, and replaces names the
-// directives that they replace.
-func (c copies) write(dir string, node int, extra []string, replaces ...string) error {
-	if c.real {
-		if err := copyTree(c.source, dir); err != nil {
-			return fmt.Errorf("copy %s: %w", c.source, err)
+// nodeFiles says how one node's files differ from those that are rehearsed.
+type nodeFiles struct {
+	node     int
+	extra    []string // lines to put before everything else in ha.cf
+	replaces []string // directives that they replace
+	classic  bool     // the node's program has no resource built in: what it lacks is played
+}
+
+// write makes the directory of one node.
+func (c copies) write(dir string, n nodeFiles) error {
+	if err := copyTree(c.source, dir); err != nil {
+		return fmt.Errorf("copy %s: %w", c.source, err)
+	}
+	if !c.real {
+		for _, programs := range []string{"resource.d", "rc.d", "hooks"} {
+			if err := os.RemoveAll(filepath.Join(dir, programs)); err != nil {
+				return fmt.Errorf("leave out %s: %w", programs, err)
+			}
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(c.source, "ha.cf"))
@@ -97,7 +126,7 @@ func (c copies) write(dir string, node int, extra []string, replaces ...string) 
 		name, text string
 		mode       fs.FileMode
 	}{
-		{"ha.cf", c.haCF(string(text), node, extra, replaces), 0o644},
+		{"ha.cf", c.haCF(string(text), n), 0o644},
 		{"haresources", c.haresources(), 0o644},
 		{"authkeys", string(keys), 0o600},
 	}
@@ -106,22 +135,22 @@ func (c copies) write(dir string, node int, extra []string, replaces ...string) 
 			return err
 		}
 	}
-	return c.writeStandIns(filepath.Join(dir, "resource.d"))
+	return c.writeStandIns(filepath.Join(dir, "resource.d"), n.classic)
 }
 
 // haCF is one node's ha.cf.
-func (c copies) haCF(text string, node int, extra, replaces []string) string {
+func (c copies) haCF(text string, n nodeFiles) string {
 	var b strings.Builder
-	for _, line := range extra {
+	for _, line := range n.extra {
 		b.WriteString(line + "\n")
 	}
 	for line := range strings.Lines(text) {
-		name, rest := directive(line)
-		if slices.Contains(replaces, name) || c.omit(line) != "" {
+		name, _ := directive(line)
+		if slices.Contains(n.replaces, name) || c.omit(line) != "" {
 			continue
 		}
 		if name == "ucast" || name == "ucast6" {
-			line = c.unicast(name, rest, node, line)
+			line = c.unicast(line, n.node)
 		}
 		b.WriteString(strings.TrimRight(line, "\r\n") + "\n")
 	}
@@ -129,7 +158,8 @@ func (c copies) haCF(text string, node int, extra, replaces []string) string {
 }
 
 // unicast corrects a ucast line for the node whose own address it names.
-func (c copies) unicast(name, rest string, node int, line string) string {
+func (c copies) unicast(line string, node int) string {
+	name, rest := directive(line)
 	words := strings.Fields(rest)
 	if len(words) < 2 || node == 0 || !c.pair.alone[words[0]] {
 		return line
@@ -152,7 +182,7 @@ func (c copies) haresources() string {
 	for i, g := range c.pair.groups {
 		g.Resources = slices.Clone(g.Resources)
 		for j, r := range g.Resources {
-			if !c.real && !isAddress(r) && r.Class != haresources.ClassHeartbeat {
+			if c.played(r) && r.Class != haresources.ClassHeartbeat {
 				g.Resources[j].Spec = strings.Join(append([]string{standInName(r)}, r.Args...), "::")
 			}
 		}
@@ -172,8 +202,8 @@ func standInName(r haresources.Resource) string {
 	return "standin-" + r.Class + "-" + strings.NewReplacer(":", "-", "/", "-", "@", "-").Replace(r.Name)
 }
 
-// writeStandIns writes the scripts that play what a rehearsal must not run, and the one that fails.
-func (c copies) writeStandIns(dir string) error {
+// writeStandIns writes the scripts that play what a rehearsal must not run or a node does not have, and the one that fails.
+func (c copies) writeStandIns(dir string, classic bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
@@ -182,10 +212,11 @@ func (c copies) writeStandIns(dir string) error {
 			return err
 		}
 	}
-	if c.real {
-		return nil
-	}
 	for _, r := range c.pair.scripts {
+		both, builtIn := harmless[r.Name]
+		if lacks := classic && builtIn && !both; !lacks && !c.played(r) {
+			continue
+		}
 		if err := writeFile(filepath.Join(dir, standInName(r)), standIn, 0o755); err != nil {
 			return err
 		}

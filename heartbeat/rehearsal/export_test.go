@@ -42,7 +42,7 @@ func Copies(dir string, to [2]string, real, failing bool) (notices []string, err
 		return nil, err
 	}
 	for i, d := range to {
-		if err := c.write(d, i, []string{"logfile /var/log/x"}, "logfile"); err != nil {
+		if err := c.write(d, nodeFiles{node: i, extra: []string{"logfile /var/log/x"}, replaces: []string{"logfile"}, classic: i == 1}); err != nil {
 			return nil, err
 		}
 	}

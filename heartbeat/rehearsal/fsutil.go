@@ -19,8 +19,13 @@ func writeFile(path, text string, mode fs.FileMode) error {
 	return nil
 }
 
+// addTree copies what is not there yet.
+func addTree(from, to string) error { return copyMissing(from, to, false) }
+
 // copyTree copies regular files, directories and symbolic links, with modes and, where that is allowed, owners.
-func copyTree(from, to string) error {
+func copyTree(from, to string) error { return copyMissing(from, to, true) }
+
+func copyMissing(from, to string, replace bool) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -30,6 +35,9 @@ func copyTree(from, to string) error {
 			return err
 		}
 		target := filepath.Join(to, relative)
+		if _, err := os.Lstat(target); err == nil && !replace && !entry.IsDir() {
+			return nil
+		}
 		info, err := entry.Info()
 		if err != nil {
 			return err

@@ -21,10 +21,7 @@ func (hapair) name() string     { return Hapair }
 func (hapair) available() error { return nil }
 
 func (hapair) install(n *node, c copies) error {
-	if err := c.write(n.etc, n.index, nil); err != nil {
-		return err
-	}
-	return nil
+	return c.write(n.etc, nodeFiles{node: n.index})
 }
 
 func (hapair) prepare(context.Context, *node) error { return nil }

@@ -135,8 +135,6 @@ func (j job) effective(l *lab.Lab, s scenario) (copies, error) {
 	}
 	c := copies{source: dir, real: j.RealScripts, failing: s.needs&failingStart != 0}
 	if j.Dir == "" {
-		_, err = findNft()
-		c.real = err == nil // the example's firewall resource loads a ruleset
 		err = writeShipped(dir)
 	} else {
 		err = copyTree(l.Kept(j.Dir), dir)

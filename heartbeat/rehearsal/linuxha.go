@@ -40,16 +40,20 @@ func (linuxHA) available() error {
 	return nil
 }
 
-// install puts the package's own files under the rehearsed ones, and the log where the rehearsal reads it.
+// install adds the package's own files to the rehearsed ones, and puts the log where the rehearsal reads it.
 func (linuxHA) install(n *node, c copies) error {
+	if err := c.write(n.etc, nodeFiles{
+		node:     n.index,
+		extra:    []string{"logfile /var/log/" + linuxHALog, "debugfile /var/log/ha-debug", "logfacility none", "use_logd no"},
+		replaces: []string{"logfile", "debugfile", "logfacility", "use_logd"},
+		classic:  true,
+	}); err != nil {
+		return err
+	}
 	for _, name := range []string{"harc", "rc.d", "resource.d", "shellfuncs"} {
-		if err := copyTree(lab.HostPath("/etc/ha.d/"+name), filepath.Join(n.etc, name)); err != nil {
+		if err := addTree(lab.HostPath("/etc/ha.d/"+name), filepath.Join(n.etc, name)); err != nil {
 			return fmt.Errorf("copy the files of linux-ha: %w", err)
 		}
-	}
-	logging := []string{"logfile /var/log/" + linuxHALog, "debugfile /var/log/ha-debug", "logfacility none", "use_logd no"}
-	if err := c.write(n.etc, n.index, logging, "logfile", "debugfile", "logfacility", "use_logd"); err != nil {
-		return err
 	}
 	return ownedDirs(n.lib)
 }

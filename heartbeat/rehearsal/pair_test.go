@@ -99,7 +99,7 @@ func TestLayoutRefuses(t *testing.T) {
 func TestCopies(t *testing.T) {
 	dir := directory(t, "node alpha beta\nucast eth0 10.0.0.2 # to beta\nlogfile /var/log/y\nstonith_host * ssh beta\nwatchdog /dev/watchdog\n"+
 		"respawn hacluster /usr/lib/heartbeat/ipfail\nrespawn root /opt/tool\n"+times,
-		"alpha 10.0.0.100 ocf:heartbeat:Dummy::state=/x apache2\n")
+		"alpha 10.0.0.100 ocf:heartbeat:Dummy::state=/x apache2 VirtualMAC::eth0\n")
 	to := [2]string{t.TempDir(), t.TempDir()}
 	notices, err := rehearsal.Copies(dir, to, false, true)
 	if err != nil {
@@ -129,13 +129,16 @@ func TestCopies(t *testing.T) {
 			t.Errorf("ha.cf of node %d:\n%s\nwant\n%s", i, text, want[i])
 		}
 		text, _ = os.ReadFile(filepath.Join(d, "haresources"))
-		if got, want := string(text), "alpha 10.0.0.100 standin-ocf-heartbeat-Dummy::state=/x apache2 rehearsed-failure\n"; got != want {
+		if got, want := string(text), "alpha 10.0.0.100 standin-ocf-heartbeat-Dummy::state=/x apache2 VirtualMAC::eth0 rehearsed-failure\n"; got != want {
 			t.Errorf("haresources of node %d: got %q, want %q", i, got, want)
 		}
 		for _, name := range []string{"standin-ocf-heartbeat-Dummy", "apache2", "rehearsed-failure"} {
 			if info, err := os.Stat(filepath.Join(d, "resource.d", name)); err != nil || info.Mode().Perm() != 0o755 {
 				t.Errorf("stand-in %s of node %d: %v %v", name, i, info, err)
 			}
+		}
+		if _, err := os.Stat(filepath.Join(d, "resource.d", "VirtualMAC")); (err == nil) != (i == 1) {
+			t.Errorf("the stand-in for what only this program has, on node %d: %v", i, err)
 		}
 		if info, err := os.Stat(filepath.Join(d, "authkeys")); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("authkeys of node %d: %v %v", i, info, err)

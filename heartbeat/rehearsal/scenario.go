@@ -122,7 +122,14 @@ func (l limits) of(impls [2]string, taker int, p *pair) *bound {
 	}
 	chosen, more := l.theirs, 3*time.Second*time.Duration(max(0, len(p.services)+len(p.scripts)-1))
 	if ours {
-		chosen, more = l.ours, 500*time.Millisecond*time.Duration(len(p.scripts))
+		chosen, more = l.ours, 0
+		for _, r := range p.scripts {
+			if _, builtIn := harmless[r.Name]; builtIn {
+				more += 50 * time.Millisecond
+			} else {
+				more += 500 * time.Millisecond
+			}
+		}
 	}
 	if chosen == nil {
 		return nil
