@@ -115,6 +115,9 @@ func (l *ping) Name() string {
 	return l.spec.Hosts[0]
 }
 
+// Prompt says that Send never waits.
+func (l *ping) Prompt() bool { return true }
+
 // Send sends the frame to every member in an echo request. It is an error only when none could be sent.
 func (l *ping) Send(frame []byte, _ time.Time) error {
 	if len(frame) > maxEchoFrame {

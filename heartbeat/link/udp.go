@@ -239,6 +239,9 @@ func (l *udp) Name() string { return l.spec.Device }
 func (l *udp) Kind() string { return l.spec.Kind }
 func (l *udp) Serial() bool { return false }
 
+// Prompt says that Send never waits.
+func (l *udp) Prompt() bool { return true }
+
 // Send is one system call that does not wait, so the deadline is never needed.
 func (l *udp) Send(frame []byte, _ time.Time) error {
 	if l.failed() {
