@@ -57,7 +57,9 @@ const (
 	reqnodesRetry  = time.Second
 	reqnodesLimit  = 10 * time.Second // a live peer that never answers must not hold up the start for ever
 	ipRequestRetry = 5 * time.Second
-	askRetry       = 5 * time.Second  // between two questions what the peer holds
+	askRetry       = 5 * time.Second // between two questions what the peer holds
+	confirmAfter   = time.Second     // what was said is said again after this
+	unansweredMax  = 2
 	nobodysWait    = 2 * time.Second  // what neither node claims is left alone so long
 	returnRestart  = 10 * time.Second // a Linux-HA node that took us for dead restarts 2 s after it hears us, or when it has settled
 	returnNone     = 2500 * time.Millisecond
@@ -95,6 +97,7 @@ type classic struct {
 	waiting    string        // the own set is to be acquired for this reason, once it is known what runs here
 	acquiring  bool          // own local set is being acquired: say so when it is done
 	newest     uint64        // number of the newest message in which this node said what it holds
+	confirmAt  time.Duration // when to say it again, in case the network turned the order of two round; 0 for not
 	sayAgain   bool          // the peer has asked for an older one and is about to believe it
 
 	otherHolds  claim
@@ -121,6 +124,7 @@ type classic struct {
 	sweeping   sweeping
 	politely   bool // the peer's last run ended with its word that everything is stopped
 	standby    handover
+	unanswered int                      // hand-overs in a row to which the peer did not react
 	broken     handover                 // a granted hand-over that could not be carried out here, for which the peer still waits
 	requests   map[string]time.Duration // legacy: groups asked for, and when to ask again
 	owed       map[string]bool          // legacy: groups being given up, to be answered then
@@ -129,7 +133,7 @@ type classic struct {
 }
 
 func (c *classic) deadlines(n *Node, sooner func(time.Duration)) {
-	for _, t := range []time.Duration{n.legacySweepAt(), c.reqnodesAt, c.failbackAt, c.standby.until, c.askAt, c.legacyHeld} {
+	for _, t := range []time.Duration{n.legacySweepAt(), c.reqnodesAt, c.failbackAt, c.standby.until, c.askAt, c.legacyHeld, c.confirmAt} {
 		if t > 0 {
 			sooner(t)
 		}

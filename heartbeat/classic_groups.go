@@ -33,6 +33,10 @@ func (n *Node) convergeClassic() {
 	if c.sayAgain && c.state > rscInit {
 		n.sendResource("")
 	}
+	if c.confirmAt > 0 && n.now.Mono >= c.confirmAt {
+		n.sendResource("")
+		c.confirmAt = 0
+	}
 	if c.ask && !c.dormant {
 		n.askHoldings()
 	}

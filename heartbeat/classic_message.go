@@ -81,7 +81,7 @@ func (n *Node) sendResource(info string) {
 		m.Add(fieldInfo, info)
 	}
 	n.send(m)
-	c.newest, c.sayAgain = n.tx.seq, false
+	c.newest, c.sayAgain, c.confirmAt = n.tx.seq, false, n.now.Mono+confirmAfter
 	n.received()
 }
 
@@ -224,7 +224,9 @@ func (n *Node) classicStable(stable bool) {
 	if stable && !c.otherStable {
 		n.report(Info, "remote resource transition completed.")
 		c.otherStable = true
-		n.sendResource("")
+		if c.state >= rscStable { // otherwise it follows in a moment, with the own resources
+			n.sendResource("")
+		}
 		c.failbackAt = max(n.now.Mono, 1)
 	}
 	c.otherStable = stable

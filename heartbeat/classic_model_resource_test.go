@@ -239,7 +239,7 @@ func (l *linuxHA) tryFailback() {
 	if l.cfg.Failback != heartbeat.FailbackOn || !l.failback || l.hold&2 == 0 || l.stopping {
 		return
 	}
-	if !l.otherStable || l.state != lhaStable || l.phase != lhaNot || l.peer == "dead" {
+	if !l.settled() || l.peer == "dead" {
 		l.after(time.Second, l.tryFailback)
 		return
 	}

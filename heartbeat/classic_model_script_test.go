@@ -17,7 +17,6 @@ type lhaScripts struct {
 	queue    []func(done func())
 	children int
 	started  map[string]bool // groups that this run has started, or found running when it was to start them
-	gaveUp   map[string]bool // groups whose start failed
 }
 
 // askResources is ask_for_resources.
@@ -146,13 +145,15 @@ func (l *linuxHA) askStop(restart bool) {
 
 // stopWhenStable begins the shutdown when nothing moves any more.
 func (l *linuxHA) stopWhenStable() {
-	settled := l.children == 0 && len(l.queue) == 0 && !l.takeover
-	if l.nice() {
-		settled = settled && l.otherStable && l.phase == lhaNot && l.state == lhaStable
-	}
-	if l.wantStop && !l.stopping && l.member == "active" && settled {
+	if l.wantStop && !l.stopping && l.member == "active" && l.settled() {
 		l.giveUp()
 	}
+}
+
+// settled is hb_rsc_isstable.
+func (l *linuxHA) settled() bool {
+	quiet := l.children == 0 && len(l.queue) == 0 && !l.takeover
+	return quiet && (!l.nice() || l.otherStable && l.phase == lhaNot && l.state == lhaStable)
 }
 
 // giveUp is hb_giveup_resources.
@@ -247,7 +248,6 @@ func (l *linuxHA) take(group string, then func()) {
 		}
 		l.next++
 		l.ops[l.next] = func(d heartbeat.Done) {
-			l.gaveUp[group] = d.Err != nil
 			if d.Err != nil {
 				l.after(30*time.Second, func() { l.send(message("ask_resources", "rsc_hold", "foreign", "info", "me")) })
 			}

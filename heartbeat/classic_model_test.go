@@ -93,7 +93,7 @@ func newLinuxHA(site *lhaSite, cfg heartbeat.Config) *linuxHA {
 	l := &linuxHA{site: site, m: m, cfg: cfg, boot: m.boot, now: m.w.instant(), rng: rand.New(rand.NewPCG(m.boot.Seed, 7))}
 	l.resent, l.missing, l.trigger = map[uint64]time.Duration{}, map[uint64]time.Duration{}, l.rng.Uint64N(10)
 	l.lastGap, l.deadAfter, l.padding = -1, cfg.Deadtime, 2*time.Second
-	l.started, l.gaveUp = map[string]bool{}, map[string]bool{}
+	l.started = map[string]bool{}
 	l.linkHeard = map[string]time.Duration{}
 	l.ops, l.busy = map[heartbeat.OpID]func(heartbeat.Done){}, map[string][]func(){}
 	if site.carried != "" {

@@ -16,7 +16,6 @@ type mixedPair struct {
 	*world
 	ours, theirs *machine
 	site         *lhaSite
-	failed       map[string]bool // groups whose start failed under Linux-HA, which does not mend that
 }
 
 // mixedOptions draws the hazards of a mixed pair. Linux-HA counts in seconds: a pair of milliseconds would see nothing of it.
@@ -33,7 +32,7 @@ func mixedOptions(w *world) options {
 // newMixedPair makes the world of a seed.
 func newMixedPair(seed uint64) *mixedPair {
 	w := newWorld(seed, mixedOptions(newWorld(seed, options{})))
-	p := &mixedPair{world: w, failed: map[string]bool{}}
+	p := &mixedPair{world: w}
 	p.ours, p.theirs = w.nodes[seed%2], w.nodes[1-seed%2]
 	p.site = installLinuxHA(p.theirs, []time.Duration{20 * time.Millisecond, 300 * time.Millisecond}[w.rng.IntN(2)])
 	p.site.latency = []time.Duration{0, 20 * time.Millisecond, 150 * time.Millisecond}[w.rng.IntN(3)]
@@ -50,10 +49,32 @@ func newMixedPair(seed uint64) *mixedPair {
 
 // exempt names the acquisitions that the protocol forces upon a node of ours although the other machine runs the group.
 func (p *mixedPair) exempt(a heartbeat.Acquire) bool {
-	if p.forgotten(a.Group) {
+	switch l, isLinuxHA := p.theirs.node.(*linuxHA); {
+	case !isLinuxHA:
+		return false
+	case !l.started[a.Group]:
 		// Its daemon was killed and started again. It does not know what the killed one had started, and says that it holds nothing.
 		p.logf("exempt: %s is forgotten by a killed Linux-HA daemon", a.Group)
 		return true
+	case l.disowns(a.Group):
+		// One of its scripts started it while another gave it up: they run side by side, and it says only what was asked of it.
+		p.logf("exempt: %s runs under Linux-HA, which has said that it does not hold it", a.Group)
+		return true
+	}
+	return false
+}
+
+// disowns tells that the model has finished giving a group up, or never claimed it, as far as it says.
+func (l *linuxHA) disowns(group string) bool {
+	for _, g := range l.cfg.Groups {
+		if g.Name != group || !l.nice() || l.stopping {
+			continue
+		}
+		set := holding(2)
+		if g.Preferred == l.cfg.Node {
+			set = 1
+		}
+		return l.hold&set == 0 && (l.phase == lhaNot || l.phase == lhaDone)
 	}
 	return false
 }
@@ -179,11 +200,8 @@ func (p *mixedPair) calmMixed() {
 	p.run(p.now + settle)
 	for _, g := range p.cfg.Groups {
 		owners := p.owners(g.Name)
-		if len(owners) == 2 && p.forgotten(g.Name) {
-			// Its daemon was killed and started again, and so was ours before it could have the other stop what it no longer knows
-			// of. Two of Linux-HA end the same way after the first of the two faults.
-			p.logf("exempt: %s is forgotten by a killed Linux-HA daemon, and by ours", g.Name)
-			continue
+		if len(owners) == 2 && p.exempt(heartbeat.Acquire{Group: g.Name}) {
+			continue // as above, and ours could not have the other stop it, because it was started again itself
 		}
 		if len(owners) != 1 && p.fault == "" {
 			p.violate("after the faults stopped %s runs on %v", g.Name, owners)
@@ -192,20 +210,15 @@ func (p *mixedPair) calmMixed() {
 	p.beliefs()
 }
 
-// forgotten tells that Linux-HA runs a group that its present daemon has never heard of.
-func (p *mixedPair) forgotten(group string) bool {
-	l, isLinuxHA := p.theirs.node.(*linuxHA)
-	return isLinuxHA && !l.started[group]
-}
-
-// mend is what a person does about a resource that did not start under Linux-HA, which reports it as held all the same: take it over.
+// mend is what a person does about a resource that does not run under Linux-HA, which says that it holds it all the same, because its start
+// failed or its scripts lost it: take it over.
 func (p *mixedPair) mend() {
 	l, isLinuxHA := p.theirs.node.(*linuxHA)
 	if !isLinuxHA {
 		return
 	}
 	for _, g := range p.cfg.Groups {
-		if l.gaveUp[g.Name] && len(p.owners(g.Name)) == 0 {
+		if len(p.owners(g.Name)) == 0 && (!l.nice() || !l.disowns(g.Name)) {
 			p.logf("a person finds %s nowhere", g.Name)
 			if p.cfg.Failback != heartbeat.FailbackLegacy {
 				p.ours.request(heartbeat.RequestTakeover, "all")

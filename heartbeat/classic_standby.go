@@ -131,7 +131,7 @@ func (n *Node) classicAsk(m wire.Message) {
 			int((c.standby.until - n.now.Mono).Seconds()))
 	case info == "other" && c.standby.phase == standbyMe && !c.standby.granted:
 		n.report(Info, "standby: %s can take our %s resources", n.peer.name, c.standby.which)
-		c.standby.until = n.now.Mono + standbyWork
+		c.standby.until, c.unanswered = n.now.Mono+standbyWork, 0
 		n.giveSet()
 	case info == "done":
 		n.classicDone(m, which)
@@ -145,6 +145,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 	c := &n.classic
 	switch c.standby.phase {
 	case standbyOther:
+		c.unanswered = 0
 		n.hear(saying{seq: classicSeq(m), gone: true, hold: c.standby.which})
 		n.takeSet(c.standby.which)
 	case standbyDone:
@@ -153,7 +154,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 		}
 		n.hear(saying{seq: classicSeq(m), hold: c.standby.which.swap()})
 		n.transition(Info, "planned hand-over", "Other node completed standby takeover of %s resources.", c.standby.which)
-		c.standby = handover{}
+		c.standby, c.unanswered = handover{}, 0
 		n.sendResource("")
 	case standbyNone:
 		if c.state == rscStable && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
@@ -202,6 +203,31 @@ func (n *Node) expireHandover() {
 	c.standby = handover{}
 	c.otherStable = true
 	n.sendResource("")
+	if c.unanswered++; c.unanswered == unansweredMax {
+		n.unblock()
+	}
+}
+
+// unblock frees a peer that ignores all requests because it waits, for an hour, for the end of a hand-over that this node knows nothing of: a
+// grant that came too late, or to a daemon that was restarted. The end of it is all that it waits for; it is said of what neither node
+// claims, which the peer takes then, or of what the peer holds already.
+func (n *Node) unblock() {
+	c := &n.classic
+	which := claimAll &^ (c.mine | c.otherHolds.swap())
+	if which == claimNone {
+		which = c.otherHolds.swap()
+	}
+	for _, g := range n.groups {
+		if which&n.setOf(g) != 0 && g.hold != holdIdle {
+			return
+		}
+	}
+	if which == claimNone {
+		return
+	}
+	n.report(Warn, "%s answers no request: perhaps it waits for the end of an earlier hand-over", n.peer.name)
+	c.standby = handover{phase: standbyDone, which: which, giving: true, until: n.now.Mono + standbyGrant}
+	n.sayAsk("done")
 }
 
 // handoverStep says done when this node's part of a hand-over has settled.
