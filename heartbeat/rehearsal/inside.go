@@ -107,7 +107,7 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 		return "these files name one heartbeat link only"
 	}
 	if s.needs&oursActive != 0 && impls[0] != Hapair {
-		return "linux-ha ends when it re-reads a wrong file"
+		return "linux-ha does this wrong by design: see its bugs in docs/protocol.md"
 	}
 	if s.needs&failingStart != 0 && len(p.groups) == 0 {
 		return "these files name no resources"

@@ -29,6 +29,7 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		}
 		m := r.measure(s, window, r.model.owner[i])
 		r.tell(s, m, before.owner[i] != nobody)
+		result.Strips = append(result.Strips, newStrip(s, client.echo.Answers(s.addr), m.dual, window))
 		held := r.world.holders(s, 300*time.Millisecond)
 		result.Owners[s.addr.String()] = r.world.nodeNames(held)
 		if !r.acceptable(p, s, held) {

@@ -100,15 +100,31 @@ func (linuxHA) stop(ctx context.Context, n *node) error {
 	return err
 }
 
+// command runs hb_standby or hb_takeover, or re-reads the files. A command goes through a FIFO, where linux-ha at times
+// loses it and says so; an operator would repeat it, and so does this.
 func (linuxHA) command(ctx context.Context, n *node, words ...string) error {
-	var err error
-	switch words[0] {
-	case "reload":
-		_, err = mustSucceed(ctx, n, linuxHADaemon, "-r")
-	default:
-		_, err = mustSucceed(ctx, n, append([]string{linuxHAShare + "/hb_" + words[0]}, words[1:]...)...)
+	if words[0] == "reload" {
+		_, err := mustSucceed(ctx, n, linuxHADaemon, "-r")
+		return err
 	}
-	return err
+	path := filepath.Join(n.machine.LogDir(), linuxHALog)
+	for range 3 {
+		before, err := readFile(path)
+		if err != nil {
+			return err
+		}
+		if _, err := mustSucceed(ctx, n, append([]string{linuxHAShare + "/hb_" + words[0]}, words[1:]...)...); err != nil {
+			return err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+		after, err := readFile(path)
+		if err != nil || !strings.Contains(after[min(len(before), len(after)):], "Message with zero fields") {
+			return err
+		}
+	}
+	return fmt.Errorf("hb_%s on %s: linux-ha lost it three times in its FIFO", words[0], n.name)
 }
 
 func (l linuxHA) settled(ctx context.Context, n *node) (bool, error) {

@@ -7,9 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Exit codes of Main.
@@ -155,6 +158,10 @@ func (c *command) choose(scenarioNames, impls, scripts string) error {
 // run rehearses and prints.
 func (c *command) run(ctx context.Context) int {
 	c.printer.out = c.stdout
+	if f, ok := c.stdout.(*os.File); ok && os.Getenv("NO_COLOR") == "" {
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		c.printer.colour = err == nil
+	}
 	if !c.json {
 		c.options.Started = c.printer.started
 		c.options.Ended = c.printer.ended

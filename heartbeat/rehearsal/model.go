@@ -7,12 +7,13 @@ type model struct {
 	pair  *pair
 	owner []int // of each service: a node, or nobody
 	up    [2]bool
+	unfit map[string]int // group → the node on which it cannot be started
 }
 
 const nobody = -1
 
 func newModel(p *pair) *model {
-	m := &model{pair: p, owner: make([]int, len(p.services))}
+	m := &model{pair: p, owner: make([]int, len(p.services)), unfit: map[string]int{}}
 	for i := range m.owner {
 		m.owner[i] = nobody
 	}
@@ -33,6 +34,9 @@ func (m *model) start(nodes ...int) {
 			m.owner[i] = s.preferred
 		case m.pair.timing.failback != "off" && s.preferred == nodes[0]:
 			m.owner[i] = nodes[0]
+		}
+		if unfit, ok := m.unfit[s.group]; ok && m.owner[i] == unfit && m.up[1-unfit] {
+			m.owner[i] = 1 - unfit
 		}
 	}
 }

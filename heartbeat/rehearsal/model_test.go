@@ -29,6 +29,7 @@ func TestPredict(t *testing.T) {
 		{off, "return-legacy", "start: alpha beta, cut: beta beta, return: alpha beta"},
 		{off, "graceful-stop", "start: alpha beta, stop: beta beta, start again: beta beta"},
 		{off, "stop-both", "start: alpha beta, stop: nobody nobody"},
+		{off, "start-fails", "start: beta beta"},
 		{off, "standby-all", "start: alpha beta, standby: beta beta"},
 		{off, "standby-local", "start: alpha beta, standby: beta beta"},
 		{off, "standby-foreign", "start: alpha beta, standby: alpha beta"},

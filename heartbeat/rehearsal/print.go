@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -13,6 +14,7 @@ type printer struct {
 	out     io.Writer
 	verbose bool // every line of the logs
 	brief   bool // one line for each performance that passed
+	colour  bool // the output is a terminal
 }
 
 // started says what is about to be played.
@@ -48,6 +50,7 @@ func (p *printer) ended(r Run) {
 	fmt.Fprintln(p.out)
 	for _, phase := range r.Phases {
 		p.phase(phase)
+		p.strips(phase, r.Nodes)
 	}
 	if r.Failure != "" {
 		fmt.Fprintf(p.out, "  could not go on: %s\n", r.Failure)
@@ -55,6 +58,11 @@ func (p *printer) ended(r Run) {
 	if !r.Realtime {
 		fmt.Fprintln(p.out, "  (without root the prober has no real-time priority: its own stalls are taken off the outage)")
 	}
+}
+
+// judged is the verdict in eight columns and in colour.
+func (p *printer) judged(passed bool) string {
+	return p.in(map[bool]string{true: green, false: red}[passed], fmt.Sprintf("%-8s", verdict(passed)))
 }
 
 func verdict(passed bool) string {
@@ -80,6 +88,50 @@ func briefly(r Run) string {
 	return strings.Join(words, ", ")
 }
 
+// strips draws who answered when, where that is not the same node all the time.
+func (p *printer) strips(f Phase, nodes [2]string) {
+	for _, s := range f.Strips {
+		if s.telling() && f.Name != "start" {
+			fmt.Fprintf(p.out, "  %15s  %s  1 %s, 2 %s, x both, . nobody; %s each\n", s.Address, p.paint(s.Columns), nodes[0], nodes[1],
+				time.Duration(s.ColumnMS*float64(time.Millisecond)).Round(100*time.Microsecond))
+		}
+	}
+}
+
+// paint colours a strip: green where one node answers, red where none or both do.
+func (p *printer) paint(columns string) string {
+	if !p.colour {
+		return columns
+	}
+	var b strings.Builder
+	for len(columns) > 0 {
+		rest := strings.TrimLeft(columns, columns[:1])
+		b.WriteString(p.in(map[byte]string{'1': green, '2': cyan}[columns[0]], columns[:len(columns)-len(rest)]))
+		columns = rest
+	}
+	return b.String()
+}
+
+// The colours of the time line; red is for what hurts.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+	bold   = "1"
+)
+
+// in writes text in a colour, red where none is given, if the output is a terminal.
+func (p *printer) in(colour, text string) string {
+	if !p.colour {
+		return text
+	}
+	if colour == "" {
+		colour = red
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
 // phase prints the figures of one phase.
 func (p *printer) phase(f Phase) {
 	figures := []string{fmt.Sprintf("nobody answered for %.1f ms%s", f.OutageMS, limitWords(f.OutageLimitMS)),
@@ -90,7 +142,7 @@ func (p *printer) phase(f Phase) {
 	if f.ServesMS > 0 {
 		figures = append(figures, fmt.Sprintf("all in place after %.1f ms%s", f.ServesMS, limitWords(f.ServesLimitMS)))
 	}
-	fmt.Fprintf(p.out, "  %-8s %-14s %s\n", verdict(len(f.Failures) == 0), f.Name, strings.Join(figures, ", "))
+	fmt.Fprintf(p.out, "  %s %-14s %s\n", p.judged(len(f.Failures) == 0), f.Name, strings.Join(figures, ", "))
 	for _, c := range f.Costs {
 		fmt.Fprintf(p.out, "  %-8s %-14s %s used %.2f %% of one core, %.1f MB in %d processes, and sent %.1f frames a second\n", "", "", c.Node, c.CPUPercent, c.ResidentMB, c.Processes, c.FramesSent)
 	}
@@ -124,8 +176,24 @@ func (p *printer) timeline(r Run) {
 			}
 		}
 		marker := map[Kind]string{KindAction: ">>", KindLog: "  ", KindClient: "**", KindNotice: "!!"}[e.Kind]
-		fmt.Fprintf(p.out, "  %+9.3f s  %-*s %s %s\n", e.Time, width, e.Source, marker, clip(text, 160))
+		line := fmt.Sprintf("%-*s %s %s", width, e.Source, marker, clip(text, 150))
+		fmt.Fprintf(p.out, "  %+9.3f s  %s\n", e.Time, p.dress(e, line))
 	}
+}
+
+// dress colours a line of the time line by what it is about.
+func (p *printer) dress(e Event, line string) string {
+	switch {
+	case e.Kind == KindAction:
+		return p.in(bold, line)
+	case strings.Contains(line, "BOTH") || strings.Contains(line, "stops answering") || strings.Contains(line, "nothing passes"):
+		return p.in(red, line)
+	case e.Kind == KindClient:
+		return p.in(cyan, line)
+	case strings.Contains(line, "WARN:") || strings.Contains(line, "ERROR:") || strings.Contains(line, "CRIT:"):
+		return p.in(yellow, line)
+	}
+	return line
 }
 
 // clip shortens a line.

@@ -41,8 +41,9 @@ type Phase struct {
 	DualLimitMS   *float64          `json:"dual_limit_ms,omitempty"`
 	ServesMS      float64           `json:"serves_ms"` // from the first step until every address answered from where it belongs
 	ServesLimitMS float64           `json:"serves_limit_ms,omitempty"`
-	Moves         int               `json:"moves"`  // how often the answering node changed, for the address where that was most
-	Owners        map[string]string `json:"owners"` // who answers for each address in the end
+	Moves         int               `json:"moves"`            // how often the answering node changed, for the address where that was most
+	Owners        map[string]string `json:"owners"`           // who answers for each address in the end
+	Strips        []Strip           `json:"strips,omitempty"` // who answered when, one for each address
 	Costs         []Cost            `json:"costs,omitempty"`
 	Failures      []string          `json:"failures,omitempty"`
 }
@@ -165,6 +166,11 @@ func (c *collector) line(raw []byte) {
 		c.run = m.Run
 		for i := range c.events {
 			c.events[i].Time -= m.Zero
+		}
+		for _, p := range c.run.Phases {
+			for i := range p.Strips {
+				p.Strips[i].FromMS -= m.Zero * 1000
+			}
 		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 	twoMedia     need = 1 << iota // two heartbeat media
 	packetLoss                    // the nft program
 	failingStart                  // a resource that can be told to fail
-	oursActive                    // the first node runs hapair: linux-ha ends when it re-reads wrong files
+	oursActive                    // the first node runs hapair: of linux-ha it is known that it does this wrong
 )
 
 // start is how the pair comes up before the first phase.

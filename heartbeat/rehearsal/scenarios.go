@@ -124,9 +124,9 @@ func failing() []scenario {
 				outage: limits{ours: within(hiccup)}, moves: 1},
 			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, anyNode: always,
 				outage: limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirSplit)}, moves: 1}}},
-		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart, start: byPhases, phases: []phase{
+		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart | oursActive, start: byPhases, phases: []phase{
 			{name: "start", steps: []step{{do: failStarts, on: active}, {do: startDaemon, on: both}}, hold: span{plus: 2 * time.Second},
-				serves: limits{ours: within(5 * time.Second)}, anyNode: always}}},
+				serves: limits{ours: within(5 * time.Second)}, moves: 1}}},
 	}
 }
 

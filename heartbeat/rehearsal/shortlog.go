@@ -11,6 +11,9 @@ var (
 	daemonLine = regexp.MustCompile(`^(?:[A-Z][a-z]{2} [ 0-9]\d [\d:.]+ \S+ )?heartbeat(?:\[\d+\])?: (?:\[\d+\]: )?(\w+): (.*)$`)
 	scriptLine = regexp.MustCompile(`^(\S+?)\((\S*?)\)\[\d+\]:\s+\d{4}/\d\d/\d\d_[\d:]+ (\w+): (.*)$`)
 	scriptOld  = regexp.MustCompile(`^\d{4}/\d\d/\d\d_[\d:]+\s+(\w+)(?:\(\S*\))?\[\d+\]:\s+(.*)$`)
+
+	// longName is a resource with arguments, which as the name of a group makes every line too long.
+	longName = regexp.MustCompile(`\b([A-Z]\w+)::\S{30,}`)
 )
 
 // telling are the words of log lines at level info that belong in a time line.
@@ -21,7 +24,8 @@ var telling = []string{
 
 // dull are lines that are not shown all the same.
 var dull = []string{"Configuration validated", "Gmain_timeout", "Pacemaker support", "AUTH:", "Initial dead time", "core dump", "Core", "G_main", "harc",
-	"Logging daemon is disabled", "Consider setting", "Cannot lock ourselves", "No Previous generation", "No local resources", "may be too small", "Resource is stopped", "ip-request-resp"}
+	"Logging daemon is disabled", "Consider setting", "Cannot lock ourselves", "No Previous generation", "No local resources", "may be too small", "Resource is stopped", "ip-request-resp",
+	"Comm_now_up", "set to: 'up'", ": status up", ": status init", "leads to this node itself", "started on port"}
 
 // shortLog strips from a log line what the time line says already, and says whether it is worth showing.
 func shortLog(line string) (text string, show bool) {
@@ -33,6 +37,7 @@ func shortLog(line string) (text string, show bool) {
 	} else if m := scriptOld.FindStringSubmatch(line); m != nil {
 		text = m[1] + ": " + m[2]
 	}
+	text = longName.ReplaceAllString(text, "$1::…")
 	for _, word := range dull {
 		if strings.Contains(text, word) {
 			return text, false

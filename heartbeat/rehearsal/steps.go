@@ -24,23 +24,27 @@ var (
 			m.start(node)
 		}
 	}}
-	stopDaemon   = verb{words: "stop the daemon on %[1]s politely", do: doStop, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
-	powerCut     = verb{words: "cut the power of %[1]s", do: doPowerCut, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
-	bootMachine  = verb{words: "give %[1]s power again", do: doBoot}
-	killDaemon   = verb{words: "kill -9 every process of the daemon on %[1]s", do: doKill, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
-	goStandby    = verb{words: "hb_standby %[2]s on %[1]s", do: doCommand("standby"), predict: func(m *model, node int, s step) { m.give(node, s.what) }}
-	takeOver     = verb{words: "hb_takeover %[2]s on %[1]s", do: doCommand("takeover"), predict: func(m *model, node int, s step) { m.take(node, s.what) }}
-	reload       = verb{words: "re-read the files on %[1]s", do: doReload}
-	changeFile   = verb{words: "change ha.cf of %[1]s: %[2]s", do: doChange}
-	freeze       = verb{words: "freeze every process of %[1]s for %[3]s", do: doFreeze, predict: predictFreeze}
-	pullOne      = verb{words: "pull one heartbeat link: %[2]s", do: doPullOne}
-	plugOne      = verb{words: "plug the link in again", do: doPlugAll}
-	partition    = verb{words: "cut all links between the nodes for %[3]s; clients still reach both", do: doPartition, predict: predictPartition}
-	heal         = verb{words: "connect all links again", do: doPlugAll}
-	lose         = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
-	busy         = verb{words: "keep every core busy for %[3]s", do: doBusy}
-	flood        = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
-	failStarts   = verb{words: "make the last resource of the first group fail to start on %[1]s", do: doFailStarts}
+	stopDaemon  = verb{words: "stop the daemon on %[1]s politely", do: doStop, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
+	powerCut    = verb{words: "cut the power of %[1]s", do: doPowerCut, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
+	bootMachine = verb{words: "give %[1]s power again", do: doBoot}
+	killDaemon  = verb{words: "kill -9 every process of the daemon on %[1]s", do: doKill, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
+	goStandby   = verb{words: "hb_standby %[2]s on %[1]s", do: doCommand("standby"), predict: func(m *model, node int, s step) { m.give(node, s.what) }}
+	takeOver    = verb{words: "hb_takeover %[2]s on %[1]s", do: doCommand("takeover"), predict: func(m *model, node int, s step) { m.take(node, s.what) }}
+	reload      = verb{words: "re-read the files on %[1]s", do: doReload}
+	changeFile  = verb{words: "change ha.cf of %[1]s: %[2]s", do: doChange}
+	freeze      = verb{words: "freeze every process of %[1]s for %[3]s", do: doFreeze, predict: predictFreeze}
+	pullOne     = verb{words: "pull one heartbeat link: %[2]s", do: doPullOne}
+	plugOne     = verb{words: "plug the link in again", do: doPlugAll}
+	partition   = verb{words: "cut all links between the nodes for %[3]s; clients still reach both", do: doPartition, predict: predictPartition}
+	heal        = verb{words: "connect all links again", do: doPlugAll}
+	lose        = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
+	busy        = verb{words: "keep every core busy for %[3]s", do: doBusy}
+	flood       = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
+	failStarts  = verb{words: "make the last resource of the first group fail to start on %[1]s", do: doFailStarts, predict: func(m *model, node int, _ step) {
+		if node != nobody && len(m.pair.groups) > 0 {
+			m.unfit[m.pair.groups[0].Name] = node
+		}
+	}}
 	watchQuietly = verb{words: "leave the pair alone for %[3]s", do: doWait}
 )
 
