@@ -95,7 +95,7 @@ func (a *app) confirmDeadCommand() *cobra.Command {
 			if _, err := a.call(daemon.Request{Command: daemon.CommandConfirmDead, Name: args[0]}); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "Taken down: %s is off. Its resources are taken over at the next attempt, within a minute.\n", args[0])
+			fmt.Fprintf(a.out, "Taken down: %s is off. Whatever waited for that goes on now.\n", args[0])
 			return nil
 		},
 	}

@@ -32,7 +32,7 @@ func openDevice(c *config.Config, p Paths, log *Log) (stonith.Fencer, error) {
 	for _, line := range c.FencingLevels() {
 		var level []stonith.Fencer
 		for _, d := range line {
-			f, err := stonith.Open(stonith.Spec{Type: d.Type, Params: d.Params, File: d.File, Hosts: []string{c.Peer}, Shared: d.Shared}, env)
+			f, err := stonith.Open(deviceSpec(d, c.Peer), env)
 			if err != nil {
 				return nil, fmt.Errorf("ha.cf:%d: STONITH device: %w", d.Line, err)
 			}

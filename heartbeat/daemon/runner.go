@@ -95,7 +95,8 @@ func Check(p Paths, thisHost bool) config.Report {
 // checkHost compares a configuration with this machine.
 func checkHost(c *config.Config, p Paths) fault.List {
 	env := scriptEnvironment(c, p)
-	return c.CheckHost(config.Machine{Script: func(r haresources.Resource) fault.List { return agent.Check(r, env) }})
+	faults := c.CheckHost(config.Machine{Script: func(r haresources.Resource) fault.List { return agent.Check(r, env) }})
+	return append(faults, checkDevices(c, p)...)
 }
 
 // OpenResources opens the resources of a table without a daemon, for the classic ResourceManager. say gets each line that

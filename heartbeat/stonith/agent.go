@@ -62,6 +62,14 @@ func fixedPlug(list []param) string {
 // Name is the type as in ha.cf.
 func (a *agent) Name() string { return a.spec.Type }
 
+// Locate looks for the agent.
+func (a *agent) Locate() error {
+	_, err := a.locate()
+	return err
+}
+
+func (a *agent) locate() (string, error) { return find(a.spec.Type, a.spec.Type, a.env.agentDirs()) }
+
 // prepare finds the agent, reads its metadata and its parameters; once it succeeded not again.
 func (a *agent) prepare(ctx context.Context) error {
 	a.mu.Lock()
@@ -69,7 +77,7 @@ func (a *agent) prepare(ctx context.Context) error {
 	if a.ready {
 		return nil
 	}
-	path, err := find(a.spec.Type, a.spec.Type, a.env.agentDirs())
+	path, err := a.locate()
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,16 @@ func openSSH(s Spec, e Environment) (Fencer, error) {
 // Name is the type as in ha.cf.
 func (d *external) Name() string { return d.spec.Type }
 
+// Locate looks for the plugin.
+func (d *external) Locate() error {
+	_, err := d.locate()
+	return err
+}
+
+func (d *external) locate() (string, error) {
+	return find(d.spec.Type, strings.TrimPrefix(d.spec.Type, "external/"), d.env.pluginDirs())
+}
+
 // plainName is a parameter's name; anything else that a plugin prints is noise.
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
@@ -54,8 +64,7 @@ func (d *external) prepare(ctx context.Context) error {
 	if d.ready {
 		return nil
 	}
-	name := strings.TrimPrefix(d.spec.Type, "external/")
-	path, err := find(d.spec.Type, name, d.env.pluginDirs())
+	path, err := d.locate()
 	if err != nil {
 		return err
 	}

@@ -30,17 +30,31 @@ func openGlue(s Spec, e Environment) (Fencer, error) { return &glue{spec: s, env
 // Name is the type.
 func (d *glue) Name() string { return d.spec.Type }
 
+// Locate looks for the program stonith.
+func (d *glue) Locate() error {
+	_, err := d.locate()
+	return err
+}
+
+func (d *glue) locate() (string, error) {
+	path, err := find(d.spec.Type, "stonith", d.env.agentDirs())
+	if err != nil {
+		f := fail(d.spec.Type, CauseMissing, "%s is driven by the program stonith, which was not found", d.spec.Type)
+		f.Remedy = "install cluster-glue"
+		return "", f
+	}
+	return path, nil
+}
+
 // command finds the program and adds type and parameters to the arguments. Parameters on the stonith_host line can be seen by
 // everybody in the list of processes; those in a file cannot.
 func (d *glue) command(args ...string) (program, []string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.prog == nil {
-		path, err := find(d.spec.Type, "stonith", d.env.agentDirs())
+		path, err := d.locate()
 		if err != nil {
-			f := fail(d.spec.Type, CauseMissing, "%s is driven by the program stonith, which was not found", d.spec.Type)
-			f.Remedy = "install cluster-glue"
-			return program{}, nil, f
+			return program{}, nil, err
 		}
 		d.prog = &program{path: path, tag: d.spec.Type, timeout: d.env.timeout(), log: d.env.Log, env: d.env.environ()}
 	}

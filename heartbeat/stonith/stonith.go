@@ -73,6 +73,12 @@ type Named interface {
 	Name() string
 }
 
+// Located is a Fencer that is driven by a program.
+type Located interface {
+	// Locate looks for the program and runs nothing. The error is a *Failure.
+	Locate() error
+}
+
 // NameOf is a device's name, its Go type where it has none.
 func NameOf(f Fencer) string {
 	if n, ok := f.(Named); ok {
