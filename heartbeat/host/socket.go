@@ -110,6 +110,11 @@ func prepareListen(fd int, device string, v6 bool) error {
 	if err := setOptions(fd, options); err != nil {
 		return err
 	}
+	if !v6 {
+		if err := attach(fd, append(refuseOwn(), acceptPacket)); err != nil {
+			return err
+		}
+	}
 	if v6 { // Linux 4.20; without it a datagram of a group that another program joined is dropped by the reader
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
 	}

@@ -74,16 +74,31 @@ const MaxShunned = 16
 // Shun makes the kernel drop, before it costs the process anything, what these senders send to a UDP socket; nil ends it. All
 // are of the socket's family; those beyond MaxShunned are ignored.
 func (s *Socket) Shun(senders []netip.AddrPort) error {
-	if len(senders) == 0 {
-		return s.Control(func(fd int) error {
-			return os.NewSyscallError("detach socket filter", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0))
-		})
-	}
-	var program []bpf.Instruction
+	program := refuseOwn()
 	for _, sender := range senders[:min(len(senders), MaxShunned)] {
 		program = append(program, refuseSender(sender)...)
 	}
 	return s.Control(func(fd int) error { return attach(fd, append(program, acceptPacket)) })
+}
+
+// refuseOwn drops what this machine itself broadcast, which the kernel hands back to every socket on the port: waking up for
+// it would double what a heartbeat costs. Multicast that comes back was asked for (SendOptions.Loop).
+func refuseOwn() []bpf.Instruction {
+	const (
+		loopedBack = 5 // PACKET_LOOPBACK
+		ipVersion4 = 4
+	)
+	return []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: loopedBack, SkipTrue: 7},
+		bpf.LoadAbsolute{Off: networkHeader, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ipVersion4, SkipTrue: 4},
+		bpf.LoadAbsolute{Off: networkHeader + 16, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xe0, SkipTrue: 1},
+		refusePacket,
+	}
 }
 
 // refuseSender compares source port and address; the filter of a UDP socket sees the UDP header first.

@@ -70,7 +70,7 @@ func (s *Socket) Resume() { _ = s.file.SetReadDeadline(time.Time{}) }
 func (r *Reader) recvmsg(fd uintptr) bool {
 	r.header.Namelen = uint32(unsafe.Sizeof(r.name))
 	r.header.SetControllen(len(r.control))
-	n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.header)), 0)
+	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.header)), 0) // raw: see readClock
 	switch errno {
 	case 0:
 		r.err = nil
