@@ -133,7 +133,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 
 // tune sets what a configuration says about links as a whole.
 func (e *engine) tune(c *config.Config) {
-	e.media.keys.Store(c.Keys)
+	e.media.ring.load(c.Keys, c.Peer)
 	e.media.framing.Store(int64(framingOf(c)))
 	e.media.keepalive.Store(int64(c.Keepalive))
 	e.media.sayBad.Store(c.Log.LogBadpack)

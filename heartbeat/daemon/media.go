@@ -15,7 +15,8 @@ type media struct {
 	open      func(link.Spec) (link.Link, error)
 	in        *inbox
 	log       *Log
-	keys      atomic.Pointer[wire.Keys]
+	keys      atomic.Pointer[wire.Keys] // as the ring has them in force
+	ring      keyring
 	framing   atomic.Int64 // wire.Framing of datagrams
 	keepalive atomic.Int64 // nanoseconds
 	sayBad    atomic.Bool
@@ -41,6 +42,7 @@ type member struct {
 func newMedia(ctx context.Context, in *inbox, log *Log) *media {
 	s := &media{open: link.Open, in: in, log: log}
 	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.ring.say, s.ring.apply = log.Noticef, s.keys.Store
 	s.keepalive.Store(int64(time.Second))
 	s.sayBad.Store(true)
 	return s
@@ -126,6 +128,7 @@ func (s *media) leadsHere(id string) bool {
 func (s *media) send(id string, msg wire.Message) {
 	var datagram, text []byte
 	keys := s.keys.Load()
+	msg = s.ring.addClaim(msg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.members {

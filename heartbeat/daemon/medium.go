@@ -110,6 +110,7 @@ func (m *medium) receive(l link.Link) error {
 			m.bad.add(err, f.From)
 			continue
 		}
+		m.media.ring.listen(f.Data, msg)
 		m.received.Add(1)
 		m.put(heartbeat.Received{Link: m.spec.ID, From: f.From, Msg: msg})
 	}

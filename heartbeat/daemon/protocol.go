@@ -90,6 +90,7 @@ type Status struct {
 	Groups      []GroupView      `json:"groups"`
 	Transitions []TransitionView `json:"transitions"` // newest last
 	Alarms      []string         `json:"alarms"`
+	Keys        *KeysView        `json:"keys,omitempty"`
 	Fencing     *FencingView     `json:"fencing,omitempty"` // nil where no STONITH device is configured
 
 	DeadtimeMS  int64  `json:"deadtime_ms"`

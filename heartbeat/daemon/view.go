@@ -105,6 +105,7 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 		DeadtimeMS: conf.Deadtime.Milliseconds(), KeepaliveMS: conf.Keepalive.Milliseconds(),
 		WorstStall: time.Duration(e.loop.worst.Load()).Microseconds(), LostLog: e.log.Dropped(),
 	}
+	s.Keys = e.media.ring.view()
 	p := c.Peer
 	s.Peer = PeerView{
 		Name: p.Name, State: p.State, Holds: list(p.Holds), Kind: p.Kind, Generation: p.Generation, LastHeardMS: age(now.Mono, p.LastHeard),
