@@ -23,6 +23,7 @@ var kinds = map[string]opener{
 	"Filesystem": openFilesystem,
 	"drbddisk":   openDRBD,
 	"MailTo":     openMailTo,
+	"portblock":  openPortblock,
 	"IPsrcaddr":  openSrcaddr,
 	"SendArp":    openSendArp,
 	"Delay":      openDelay,

@@ -155,6 +155,7 @@ type server struct {
 
 	mu      sync.Mutex
 	reports []string
+	traffic []string
 }
 
 // serve does what is asked.
@@ -173,7 +174,19 @@ func (s *server) serve(o order) (r reply) {
 		}
 		return r
 	}
-	if o.Op == "reach" {
+	switch o.Op {
+	case "listen":
+		if err := s.listen(o.Spec); err != nil {
+			r.Err = err.Error()
+		}
+		return r
+	case "dial":
+		s.dial(o.Spec)
+		return r
+	case "traffic":
+		r.Output = s.notes()
+		return r
+	case "reach":
 		if err := echo(o.Spec, time.Second); err != nil {
 			r.Err = err.Error()
 		}
