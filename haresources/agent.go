@@ -45,6 +45,8 @@ const (
 	OpStop   Operation = "stop"
 	OpStatus Operation = "status"
 	OpWatch  Operation = "watch" // nobody asked: something was seen
+
+	OpMonitor Operation = "monitor" // the examination of a held resource now and then
 )
 
 // Agent starts, stops and examines one resource. Its methods end soon after their context does, with what they started for
@@ -118,6 +120,9 @@ const (
 	Skip   Phase = "skip"   // not started since it runs already, or not stopped since it does not run
 	Retry  Phase = "retry"  // a failed stop is tried again; Err says why
 	Accept Phase = "accept" // a stop failed, but the resource does not run; Err says why
+
+	Failure Phase = "failure" // of OpMonitor: a held resource failed; it is restarted in place if it may be
+	GiveUp  Phase = "give-up" // of OpMonitor: it is not restarted any more; Manager.OnFailed tells the same
 )
 
 // Event tells what a Manager does, as it happens.
@@ -126,8 +131,8 @@ type Event struct {
 	Resource  string // as written on the line
 	Operation Operation
 	Phase     Phase
-	Took      time.Duration // with End
-	Err       error         // with End, Retry, Accept
+	Took      time.Duration // with End; with Output, since Begin
+	Err       error         // with End, Retry, Accept, Failure, GiveUp, and Skip of OpMonitor
 	Line      string        // with Output
 }
 

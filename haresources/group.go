@@ -150,20 +150,26 @@ func (g *group) adopt(ctx context.Context, it *item) error {
 			return &OperationError{it.spec(), OpStart, err}
 		}
 	}
+	it.pause(false)
 	it.end(Running, nil)
 	return nil
 }
 
 // run does one operation within its time-out and tells about it.
 func (g *group) run(ctx context.Context, it *item, op Operation, do func(context.Context) error) error {
+	free, err := it.claim(ctx)
+	if err != nil {
+		return &OperationError{it.spec(), op, err}
+	}
+	defer free()
 	ctx, cancel := limited(ctx, g.definition().Timeout(it.resource(), it.agent, op))
 	defer cancel()
 	it.begin(op)
 	g.event(it, op, Event{Phase: Begin})
 	begin := time.Now()
-	err := do(withOutput(ctx, func(text string) {
+	err = do(withOutput(ctx, func(text string) {
 		it.line(text)
-		g.event(it, op, Event{Phase: Output, Line: text})
+		g.event(it, op, Event{Phase: Output, Took: time.Since(begin), Line: text})
 	}))
 	if err != nil {
 		err = &OperationError{it.spec(), op, err}
@@ -173,6 +179,7 @@ func (g *group) run(ctx context.Context, it *item, op Operation, do func(context
 	case err != nil:
 		it.end(Failed, err)
 	case op == OpStart:
+		it.pause(false)
 		it.end(Running, nil)
 	case op == OpStop:
 		it.end(Stopped, nil)
@@ -182,11 +189,19 @@ func (g *group) run(ctx context.Context, it *item, op Operation, do func(context
 
 // ask examines one item.
 func (g *group) ask(ctx context.Context, it *item) (State, error) {
+	free, err := it.claim(ctx)
+	if err != nil {
+		return Unknown, &OperationError{it.spec(), OpStatus, err}
+	}
+	defer free()
 	limit := g.definition().Timeout(it.resource(), it.agent, OpStatus)
 	ctx, cancel := limited(ctx, limit)
 	defer cancel()
 	it.begin(OpStatus)
 	state, err := it.agent.Status(withOutput(ctx, it.line))
+	if err != nil && ctx.Err() != nil {
+		err = withCause(ctx, err)
+	}
 	it.end(state, err)
 	if err != nil {
 		err = &OperationError{it.spec(), OpStatus, err}
@@ -200,6 +215,11 @@ func (g *group) batch(ctx context.Context, items []*item, op Operation) (int, er
 	limit := def.Timeout(items[0].resource(), items[0].agent, op) + time.Duration(len(items))*10*time.Millisecond
 	ctx, cancel := limited(ctx, limit)
 	defer cancel()
+	free, err := claimAll(ctx, items)
+	if err != nil {
+		return 0, &OperationError{items[0].spec(), op, err}
+	}
+	defer free()
 	agents := make([]Agent, len(items))
 	for i, it := range items {
 		agents[i] = it.agent
@@ -264,6 +284,11 @@ func (g *group) askBatch(ctx context.Context, items []*item, found []State) erro
 	for i, it := range items {
 		agents[i] = it.agent
 	}
+	free, err := claimAll(ctx, items)
+	if err != nil {
+		return &OperationError{items[0].spec(), OpStatus, err}
+	}
+	defer free()
 	states, err := items[0].agent.(Batcher).StatusAll(ctx, agents)
 	if err != nil {
 		return &OperationError{items[0].spec(), OpStatus, err}
@@ -273,38 +298,6 @@ func (g *group) askBatch(ctx context.Context, items []*item, found []State) erro
 	}
 	copy(found, states)
 	return nil
-}
-
-// watch lets the agents of items report on their own.
-func (g *group) watch(items []*item) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, it := range items {
-		w, ok := it.agent.(Watcher)
-		if !ok || it.stop != nil {
-			continue
-		}
-		it.stop = w.Watch(func(s State, err error) {
-			it.end(s, err)
-			g.event(it, OpWatch, Event{Phase: End, Err: err})
-		})
-	}
-}
-
-// unwatch ends what watch began, for these items.
-func (g *group) unwatch(items []*item) {
-	var stops []func()
-	g.mu.Lock()
-	for _, it := range items {
-		if it.stop != nil {
-			stops = append(stops, it.stop)
-			it.stop = nil
-		}
-	}
-	g.mu.Unlock()
-	for _, stop := range stops {
-		stop()
-	}
 }
 
 // event tells about one item.

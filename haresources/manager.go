@@ -34,9 +34,10 @@ type Manager struct {
 
 	reloading sync.Mutex // one Reload at a time
 
-	mu     sync.Mutex
-	table  Table
-	groups map[string]*group
+	mu       sync.Mutex
+	table    Table
+	groups   map[string]*group
+	onFailed func(group string, why error)
 }
 
 // New opens an agent for every resource of the table, and starts nothing. notify is called for everything that is done to a
@@ -81,7 +82,7 @@ func (m *Manager) openItem(def Group, r Resource) (*item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%d:%d: %s: %w", r.Line, r.Col, quote(r.Spec), err)
 	}
-	it := &item{place: r, agent: a, status: ResourceStatus{Spec: r.Spec}}
+	it := &item{place: r, agent: a, turn: make(chan struct{}, 1), status: ResourceStatus{Spec: r.Spec}}
 	return it, it.configure(def)
 }
 
@@ -273,12 +274,62 @@ type ResourceStatus struct {
 
 // item is one resource of a group with its agent.
 type item struct {
-	agent Agent
-	stop  func() // ends the watching of the agent; guarded by the group's mutex
+	agent   Agent
+	turn    chan struct{} // holds one token while the agent is asked to do something
+	monitor *monitor      // nil while nobody watches it; guarded by the group's mutex
 
 	mu     sync.Mutex
 	place  Resource
 	status ResourceStatus
+	paused bool // stopped by hand: nobody starts it again before it is started by hand, or its group is acquired
+}
+
+// claim waits until nobody else has the agent do something; the returned function ends the claim.
+func (it *item) claim(ctx context.Context) (free func(), err error) {
+	select {
+	case it.turn <- struct{}{}:
+		return func() { <-it.turn }, nil
+	default:
+	}
+	select {
+	case it.turn <- struct{}{}:
+		return func() { <-it.turn }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// claimAll is claim for several items.
+func claimAll(ctx context.Context, items []*item) (free func(), err error) {
+	var held []func()
+	free = func() {
+		for _, f := range held {
+			f()
+		}
+	}
+	for _, it := range items {
+		f, err := it.claim(ctx)
+		if err != nil {
+			free()
+			return nil, err
+		}
+		held = append(held, f)
+	}
+	return free, nil
+}
+
+// pause notes whether the resource was stopped by hand.
+func (it *item) pause(byHand bool) {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	it.paused = byHand
+}
+
+// pausedByHand tells whether the resource was stopped by hand.
+func (it *item) pausedByHand() bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	return it.paused
 }
 
 // resource is what the item is on its line.

@@ -31,6 +31,12 @@ const (
 	PragmaRetryWait = "stop-retry-delay"
 	PragmaRefresh   = "announce-refresh"
 	PragmaPrefer    = "prefer"
+
+	PragmaMonitor         = "monitor-interval"
+	PragmaMonitorRestarts = "monitor-restarts"
+	PragmaMonitorWindow   = "monitor-window"
+	PragmaRestartWith     = "restart-with"
+	PragmaStopFailure     = "on-stop-failure"
 )
 
 // PragmaKeys are all keys known in haresources.
@@ -42,6 +48,12 @@ func PragmaKeys() []PragmaKey {
 		{PragmaRetries, false, checkCount, "how often a failed stop is tried again (default 10; 0 = for ever)"},
 		{PragmaRetryWait, false, checkDuration, "the pause before a failed stop is tried again (default 1s)"},
 		{PragmaPrefer, false, checkPrefer, "whether the group would rather be down than run twice (safety) or run twice than be down (availability)"},
+		{PragmaMonitor, true, checkMonitor, "how often a held resource is examined (default 10s for what has a status; 0 or off = never)"},
+		{PragmaMonitorRestarts, true, checkCount, "how often a resource that failed is restarted in place before its group goes to the other node (default 3; 0 = at once)"},
+		{PragmaMonitorWindow, true, checkDuration, "the time within which monitor-restarts are counted (default 10m)"},
+		{PragmaRestartWith, true, oneOf("alone", "right"), "whether a resource that failed is restarted alone, or with all that stands right of it (default: right for mounts and the like)"},
+		{PragmaStopFailure, false, oneOf(StopFenceSelf, StopBlock, StopIgnore), "what happens when a stop failed for good: fence-self resets this machine so that the other " +
+			"node may take over, block leaves the group here for a person, ignore takes it for stopped (default: fence-self where there is a watchdog or fencing device, else block)"},
 		{PragmaRefresh, true, checkRefresh, "how often a held address is announced again (default 60s; off)"},
 	}
 }
@@ -79,6 +91,31 @@ func checkPrefer(s string) error {
 		return fmt.Errorf("neither safety nor availability: %s", quote(s))
 	}
 	return nil
+}
+
+// What on-stop-failure can say.
+const (
+	StopFenceSelf = "fence-self"
+	StopBlock     = "block"
+	StopIgnore    = "ignore"
+)
+
+func checkMonitor(s string) error {
+	if s == "off" {
+		return nil
+	}
+	_, err := ParseDuration(s)
+	return err
+}
+
+// oneOf accepts a few words.
+func oneOf(words ...string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(words, s) {
+			return fmt.Errorf("none of %s: %s", strings.Join(words, ", "), quote(s))
+		}
+		return nil
+	}
 }
 
 func checkCount(s string) error {
@@ -173,6 +210,14 @@ func (g Group) duration(key string, r Resource, otherwise time.Duration) time.Du
 // count is the pragma's value as a number, or otherwise where it is absent.
 func (g Group) count(key string, otherwise int) int {
 	if n, err := strconv.Atoi(g.Pragmas[key]); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// countOf is count for a pragma that may be scoped to one resource.
+func (g Group) countOf(key string, r Resource, otherwise int) int {
+	if n, err := strconv.Atoi(g.Pragma(key, r)); err == nil {
 		return n
 	}
 	return otherwise

@@ -114,6 +114,7 @@ func (u *update) apply(ctx context.Context) error {
 		errs = append(errs, it.configure(u.def))
 	}
 	if u.target != u.source {
+		u.source.unwatch(items) // whoever watches them is to work for the group that they are in
 		u.source.replace(u.source.definition(), gone)
 		u.target.replace(u.def, items)
 		return errors.Join(errs...)
@@ -131,6 +132,7 @@ func (u *update) apply(ctx context.Context) error {
 	g.replace(u.def, items)
 	if held {
 		errs = append(errs, u.startFresh(ctx, items))
+		g.rewatch(items)
 	}
 	return errors.Join(errs...)
 }

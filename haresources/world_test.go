@@ -104,7 +104,10 @@ func (f *fake) Start(ctx context.Context) error {
 	if to := haresources.OutputTo(ctx); to != nil {
 		to("starting " + f.name)
 	}
-	err := pause(ctx, f.startTakes)
+	f.w.mu.Lock()
+	takes := f.startTakes
+	f.w.mu.Unlock()
+	err := pause(ctx, takes)
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	if f.startSticks && err != nil {
