@@ -52,6 +52,10 @@ type Look struct {
 	MACs   []string // hardware addresses that the peer announced, empty when it announced none
 }
 
+// Mirrors asks for mirrors to the peer's addresses on the service networks: links of kind mirror, which carry what is sent to
+// LinkMirrors. They replace those of an earlier request.
+type Mirrors struct{ Bases []string }
+
 // Announce tells the network again where a group's addresses are: after every end of a double holding.
 type Announce struct{ Group string }
 
@@ -123,6 +127,7 @@ func (Acquire) action()  {}
 func (Release) action()  {}
 func (Examine) action()  {}
 func (Renew) action()    {}
+func (Mirrors) action()  {}
 func (Look) action()     {}
 func (Announce) action() {}
 func (Fence) action()    {}

@@ -73,20 +73,9 @@ func (n *Node) sendAlive(question bool) {
 	if n.mute {
 		return
 	}
-	n.probes.counter++
-	m := wire.New(typeAlive)
-	m.Add("dest", n.peer.name)
-	m.Add(fieldHello, n.hello())
-	m.Add(fieldCounter, strconv.FormatUint(n.probes.counter, 16))
-	if question {
-		m.Add(fieldQuestion, "1")
-	}
-	m.Add("src", n.cfg.Node)
-	m.AddBinary("srcuuid", n.boot.UUID[:])
-	m.Add("hg", strconv.FormatUint(uint64(n.boot.Generation), 16))
-	m.Add("ts", strconv.FormatInt(n.now.Wall.Unix(), 16))
+	m := n.aliveMessage(question)
 	for _, l := range n.links {
-		if l.Kind != "serial" {
+		if l.Kind != "serial" && l.Kind != kindMirror {
 			n.do(Send{Link: l.ID, Msg: m})
 		}
 	}
@@ -105,6 +94,7 @@ func (n *Node) aliveReceived(link string, m wire.Message) {
 	p.lastStatus = n.now.Mono
 	p.hello.heard = h.heard
 	n.shortenLeases()
+	n.mirrorLink(link)
 	n.heardOn(link, n.now.Mono)
 	if m.Get(fieldQuestion) != "" && n.probes.answered != n.now.Mono {
 		n.probes.answered = n.now.Mono // one answer for all that were waiting

@@ -90,7 +90,9 @@ type Config struct {
 	// Lease is how long the right to answer for a group outlasts the heartbeat it was renewed with: the kernel ends it by itself. It must
 	// be below Deadtime by what the mechanism and the network may be late; 0 means that no lease is to be had.
 	Lease       time.Duration
-	MACs []string // hardware addresses of this node's service interfaces: by them the peer knows whose answer it gets
+	Bases       []string      // addresses of this node on the service networks, for the peer's mirrors
+	Mirrors     bool          // the daemon can send by way of hosts that answer pings, and the key is worth believing
+	MACs        []string      // hardware addresses of this node's service interfaces: by them the peer knows whose answer it gets
 	Look        bool          // the daemon can ask on the service network who answers for a group's addresses
 	Managed     bool          // false: -M, membership only, no resources
 	RetryFailed time.Duration // a node on which a group failed is tried again after this

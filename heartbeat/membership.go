@@ -56,15 +56,17 @@ type peer struct {
 	deadtime   time.Duration // as announced by the peer
 	since      time.Duration // when it became active: failback waits from here
 
-	hello    hello // its last hello
-	proven   bool  // it has echoed this run's challenge
-	current  bool  // its statement about the groups is the newest
-	seen     uint64
-	macs []string // hardware addresses of its service interfaces
-	leased   bool          // its right to answer ends with its daemon
-	watchdog time.Duration // its machine is reset when its daemon does not run for so long; 0 for no watchdog
-	idle     bool          // when it died it certainly held nothing
-	acked    uint64        // the newest version of our statement that it has processed
+	hello      hello // its last hello
+	proven     bool  // it has echoed this run's challenge
+	current    bool  // its statement about the groups is the newest
+	seen       uint64
+	bases      string        // its addresses on the service networks
+	lastDirect time.Duration // when it was last heard on a link between the nodes
+	macs       []string      // hardware addresses of its service interfaces
+	leased     bool          // its right to answer ends with its daemon
+	watchdog   time.Duration // its machine is reset when its daemon does not run for so long; 0 for no watchdog
+	idle       bool          // when it died it certainly held nothing
+	acked      uint64        // the newest version of our statement that it has processed
 }
 
 func newPeer(cfg Config) peer {
@@ -131,11 +133,12 @@ type link struct {
 }
 
 func (l *link) deadlines(n *Node, sooner func(time.Duration)) {
+	late, dead := l.patience(n)
 	switch l.state {
 	case linkUp:
-		sooner(l.lastHeard + n.cfg.Warntime)
+		sooner(l.lastHeard + late)
 	case linkLate:
-		sooner(l.lastHeard + n.peer.deadtime)
+		sooner(l.lastHeard + dead)
 	}
 }
 
@@ -214,6 +217,9 @@ func (n *Node) heardOn(id string, at time.Duration) {
 			continue
 		}
 		l.received++
+		if l.Kind != kindMirror {
+			n.peer.lastDirect = max(n.peer.lastDirect, at)
+		}
 		l.lastHeard = max(l.lastHeard, at)
 		if l.state == linkUp || n.now.Mono-at >= n.cfg.Warntime {
 			continue
@@ -336,6 +342,7 @@ func (n *Node) watch(tick bool) {
 	}
 	n.askForLost()
 	n.probe()
+	n.reflect()
 	n.echo()
 	n.comeUp()
 }
@@ -344,6 +351,7 @@ func (n *Node) watchSilence() {
 	n.classicTick()
 	n.watchIsolation()
 	n.watchPeer()
+	n.watchMirrors()
 	for _, l := range n.links {
 		n.watchLink(l)
 	}
@@ -355,13 +363,23 @@ func (n *Node) watchSilence() {
 	}
 }
 
+// patience is when silence on a link makes it late, and when dead. A mirror is used seldom while the other links are heard.
+func (l *link) patience(n *Node) (late, dead time.Duration) {
+	late, dead = n.cfg.Warntime, n.peer.deadtime+n.peer.grace
+	if l.Kind == kindMirror {
+		return max(late, 2*mirrorSlow), max(dead, 3*mirrorSlow)
+	}
+	return late, dead
+}
+
 // watchLink follows the silence of the peer on one link.
 func (n *Node) watchLink(l *link) {
 	silent := n.now.Mono - l.lastHeard
-	if l.state == linkUp && silent >= n.cfg.Warntime {
+	late, dead := l.patience(n)
+	if l.state == linkUp && silent >= late {
 		l.state = linkLate
 	}
-	if l.state == linkLate && silent >= n.peer.deadtime+n.peer.grace {
+	if l.state == linkLate && silent >= dead {
 		l.state = linkDead
 		n.transition(Warn, "nothing heard on it for "+silent.Round(time.Millisecond).String(), "Link %s:%s dead.", n.peer.name, l.Name)
 	}

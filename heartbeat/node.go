@@ -49,9 +49,11 @@ type Node struct {
 	deviceTime time.Duration     // measured; 0 before
 	alarms     map[string]string // standing, by key
 
+	mirror    mirroring
 	look      looking
 	isolation isolation
 	classic   classic
+	ipfail    ipfail
 
 	transitions []Transition
 	split       Instant // when a double holding was found; zero when there is none
@@ -230,12 +232,14 @@ func (n *Node) nextWake() Instant {
 	}
 	n.peer.deadlines(n, sooner)
 	n.probeDeadline(sooner)
+	n.mirrorDeadline(sooner)
 	n.look.deadlines(sooner)
 	n.isolationDeadline(sooner)
 	n.rx.deadlines(sooner)
 	n.fence.deadlines(sooner)
 	n.watchdogDeadline(sooner)
 	n.classic.deadlines(n, sooner)
+	n.ipfail.deadlines(n, sooner)
 	for _, l := range n.links {
 		l.deadlines(n, sooner)
 	}

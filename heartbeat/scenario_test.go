@@ -99,6 +99,9 @@ func (s *scenario) command(words []string) error {
 		d, err := time.ParseDuration(words[1])
 		s.w.run(s.w.now + d)
 		return err
+	case "service":
+		s.w.serviceCut = words[1] == "down"
+		return nil
 	case "links":
 		return s.cut(words[1:])
 	case "fail":
@@ -132,6 +135,8 @@ func (s *scenario) pair(words []string) error {
 			o.initdead, err = time.ParseDuration(value)
 		case "script":
 			o.scriptTime, err = time.ParseDuration(value)
+		case "mirror":
+			o.mirror = value == "on"
 		case "lease":
 			o.lease = value == "on"
 		case "auto_failback":

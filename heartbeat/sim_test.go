@@ -29,6 +29,7 @@ type world struct {
 	cfg        heartbeat.Config
 	shots      []shot                             // what the fencing devices were asked to do
 	lied       bool                               // a device said that it had switched off what it had not
+	mirrorCut  bool                               // no third host reaches both nodes
 	serviceCut bool                               // the service network between the nodes is down
 	walked     map[string]bool                    // steps of the state table that were taken
 	script     *scenario                          // nil outside scenario files
@@ -51,6 +52,7 @@ type options struct {
 	fencing                       bool
 	device                        string        // how the fencing devices behave; see device
 	fenceDelay, deviceTime        time.Duration // heartbeat.Config.FenceDelay; how long a device takes, 0 for by chance
+	mirror                        bool          // a third host that answers pings
 	lease                         bool          // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
@@ -139,6 +141,7 @@ func newWorld(seed uint64, opt options) *world {
 	for _, l := range w.links {
 		w.cfg.Links = append(w.cfg.Links, heartbeat.LinkConfig{ID: l.id, Name: strings.Fields(l.id)[1], Kind: "bcast"})
 	}
+	w.cfg.Mirrors = opt.mirror
 	if opt.lease {
 		w.cfg.Lease, w.cfg.Look = opt.deadtime*95/100, true
 	}
@@ -455,6 +458,12 @@ func (m *machine) transmit(s heartbeat.Send) {
 	if w.echo != nil && s.Msg.Kind() == "NS_st" {
 		w.echo(m, s)
 		return
+	}
+	if s.Link == heartbeat.LinkMirrors && !w.mirrorCut && !w.chance(w.opt.loss) {
+		msg := s.Msg.Clone()
+		w.at(200*time.Microsecond+w.upTo(w.opt.delay), func() {
+			other.deliver(heartbeat.Received{Link: "mirror 10.0.0.254", From: m.name, Msg: msg})
+		})
 	}
 	for _, c := range w.links {
 		if s.Link != "" && s.Link != c.id || !c.up[m.index] || w.chance(w.opt.loss) {

@@ -11,12 +11,12 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG p=PINGS m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
 // milliseconds the sender has not heard the peer; w after how many milliseconds its
-// watchdog resets it; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
+// watchdog resets it; p one more than the ping nodes it reaches, where ipfail compares them; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
 //
@@ -46,6 +46,7 @@ type hello struct {
 	version, known uint64
 	message        uint64
 	heard          time.Duration // how long ago the sender had heard this node
+	pings          int           // one more than the ping nodes that the sender reaches; 0 when it does not say
 	active         bool
 	leaving        bool
 	gone           bool
@@ -77,6 +78,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.known = number
 		case "m":
 			h.message = number
+		case "p":
+			h.pings = int(min(number, 1<<16))
 		case "w":
 			h.watchdog = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "h":
@@ -104,6 +107,9 @@ func (n *Node) hello() string {
 	fmt.Fprintf(&b, " h=%x", n.deafFor().Milliseconds())
 	if n.cfg.Watchdog > 0 {
 		fmt.Fprintf(&b, " w=%x", n.cfg.Watchdog.Milliseconds())
+	}
+	if count, known := n.pingCount(); known {
+		fmt.Fprintf(&b, " p=%x", count+1)
 	}
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
@@ -177,6 +183,7 @@ func (n *Node) greet(h hello, m wire.Message) {
 	p.acked = h.known
 	if text, ok := m.Lookup(fieldGroups); ok && h.version > p.seen {
 		n.readStatement(text)
+		n.readBases(m)
 		p.macs = strings.FieldsFunc(m.Get(fieldMACs), func(c rune) bool { return c == ',' })
 		p.seen = h.version
 		n.announce = true // let it know that it was understood
@@ -233,6 +240,9 @@ func (n *Node) publish() {
 		m.Add(fieldGroups, n.statement())
 		if len(n.cfg.MACs) > 0 {
 			m.Add(fieldMACs, strings.Join(n.cfg.MACs, ","))
+		}
+		if len(n.cfg.Bases) > 0 {
+			m.Add(fieldBases, strings.Join(n.cfg.Bases, ","))
 		}
 	}
 	n.send(m)

@@ -72,6 +72,7 @@ type Config struct {
 	RetryFailed   time.Duration // pragma retry-failed
 	HookTimeout   time.Duration // pragma hook-timeout
 	Lease         string        // pragma lease: on or off; "" is on
+	Mirror        string        // pragma mirror: on or off; "" is on
 
 	FenceDelay   time.Duration // pragma fence-delay; negative: twice the measured time of the device, and a second
 	FenceTimeout time.Duration // pragma fence-timeout

@@ -33,6 +33,8 @@ func pragmaKeys() []PragmaKey {
 			func(c *Config) *time.Duration { return &c.RetryFailed }),
 		timePragma("hook-timeout", "10s", "how long a hook script may run before it is ended",
 			func(c *Config) *time.Duration { return &c.HookTimeout }),
+		wordPragma("mirror", "whether heartbeats also go by way of the default gateway and the ping targets",
+			func(c *Config) *string { return &c.Mirror }, "on", "off"),
 		wordPragma("lease", "whether the kernel ends the right to answer for the addresses when heartbeats stop",
 			func(c *Config) *string { return &c.Lease }, "on", "off"),
 	}, fencePragmas()...)

@@ -155,6 +155,9 @@ func (e *engine) coreConfig(c *config.Config) heartbeat.Config {
 		core.Watchdog = e.dog.timeout
 	}
 	e.leases.apply(c, &core)
+	if e.leases != nil && mirrorsAllowed(c) {
+		core.Mirrors, core.Bases = true, e.leases.bases(context.Background(), c)
+	}
 	return core
 }
 
@@ -198,6 +201,8 @@ func (e *engine) act(a heartbeat.Action) {
 		e.media.send(a.Link, a.Msg)
 	case heartbeat.Renew:
 		e.leases.renew(a)
+	case heartbeat.Mirrors:
+		e.mirror(a)
 	case heartbeat.Look:
 		e.leases.look(a)
 	case heartbeat.Acquire:

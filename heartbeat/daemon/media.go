@@ -132,7 +132,7 @@ func (s *media) send(id string, msg wire.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.members {
-		if id == "" && m.ping || id != "" && id != m.spec.ID || m.own.Load() {
+		if id == "" && m.ping || id != "" && id != m.spec.ID && id != m.spec.Kind || m.own.Load() {
 			continue
 		}
 		if m.spec.Kind == "serial" {

@@ -1,0 +1,126 @@
+package heartbeat
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"hapair/heartbeat/wire"
+)
+
+// Mirrors: whoever answers pings and reaches both nodes connects them. A message of liveness goes to such a host as an echo request in the
+// peer's name, and its answer takes it to the peer. As long as some host sees both nodes, they hear each other, although every link between
+// them is broken; nothing is handed over that way (alive.go).
+
+const (
+	// LinkMirrors is the Send.Link that stands for all mirrors.
+	LinkMirrors = "mirror"
+	kindMirror  = "mirror"
+	fieldBases  = "hapair-bases"
+)
+
+// The rhythm of the mirrors: seldom while another link is heard, quickly while none is.
+const (
+	mirrorSlow = time.Second
+	mirrorFast = 50 * time.Millisecond
+)
+
+// mirroring is the state of the mirrors.
+type mirroring struct {
+	due     time.Duration
+	hurried bool // at the quick rhythm
+	only    bool // the peer is heard by way of mirrors alone
+}
+
+// directLate tells whether every link between the nodes is silent for longer than a heartbeat takes.
+func (n *Node) directLate() bool {
+	return n.now.Mono >= n.peer.lastDirect+n.cfg.Keepalive+max(n.cfg.Keepalive/5, 2*time.Millisecond)
+}
+
+func (n *Node) mirrorDeadline(sooner func(time.Duration)) {
+	if !n.cfg.Mirrors || !n.doubts() {
+		return
+	}
+	sooner(n.mirror.due)
+	if !n.directLate() {
+		sooner(n.peer.lastDirect + n.cfg.Keepalive + max(n.cfg.Keepalive/5, 2*time.Millisecond))
+	}
+}
+
+// reflect sends to the mirrors when that is due.
+func (n *Node) reflect() {
+	if !n.cfg.Mirrors || !n.doubts() {
+		return
+	}
+	rhythm, late := mirrorSlow, n.directLate()
+	if late {
+		rhythm = max(mirrorFast, min(n.cfg.Keepalive, mirrorSlow))
+		if !n.mirror.hurried {
+			n.mirror.due = n.now.Mono // the first of them at once
+		}
+	}
+	n.mirror.hurried = late
+	if n.now.Mono < n.mirror.due {
+		return
+	}
+	n.mirror.due = n.now.Mono + rhythm
+	n.do(Send{Link: LinkMirrors, Msg: n.aliveMessage(false)})
+}
+
+// watchMirrors says when the mirrors are all that connects the nodes, and when they no longer are.
+func (n *Node) watchMirrors() {
+	only := n.peer.life == lifeAlive && n.cfg.Mirrors && n.now.Mono-n.peer.lastDirect >= n.peer.deadtime && n.peer.lastHeard > n.peer.lastDirect
+	if only == n.mirror.only {
+		return
+	}
+	n.mirror.only = only
+	if n.peer.life != lifeAlive {
+		return
+	}
+	if only {
+		n.transition(Crit, "nothing of it on any link between the nodes for "+n.peer.deadtime.String(),
+			"%s is heard only by way of hosts that answer pings: it lives, nothing is taken over, and nothing can be handed over. Mend the links", n.peer.name)
+		return
+	}
+	n.transition(Info, "a link between the nodes works", "%s is heard directly again", n.peer.name)
+}
+
+// aliveMessage is a question or answer of alive.go.
+func (n *Node) aliveMessage(question bool) wire.Message {
+	n.probes.counter++
+	m := wire.New(typeAlive)
+	m.Add("dest", n.peer.name)
+	m.Add(fieldHello, n.hello())
+	m.Add(fieldCounter, strconv.FormatUint(n.probes.counter, 16))
+	if question {
+		m.Add(fieldQuestion, "1")
+	}
+	m.Add("src", n.cfg.Node)
+	m.AddBinary("srcuuid", n.boot.UUID[:])
+	m.Add("hg", strconv.FormatUint(uint64(n.boot.Generation), 16))
+	m.Add("ts", strconv.FormatInt(n.now.Wall.Unix(), 16))
+	return m
+}
+
+// readBases notes the peer's addresses on the service networks, and has mirrors set up for them.
+func (n *Node) readBases(m wire.Message) {
+	text := m.Get(fieldBases)
+	if text == n.peer.bases || !n.cfg.Mirrors {
+		return
+	}
+	n.peer.bases = text
+	n.do(Mirrors{Bases: strings.FieldsFunc(text, func(c rune) bool { return c == ',' })})
+}
+
+// mirrorLink makes a mirror known as a link, for status, when something is heard of it.
+func (n *Node) mirrorLink(id string) {
+	if !strings.HasPrefix(id, kindMirror+" ") {
+		return
+	}
+	for _, l := range n.links {
+		if l.ID == id {
+			return
+		}
+	}
+	n.links = append(n.links, &link{LinkConfig: LinkConfig{ID: id, Name: strings.TrimPrefix(id, kindMirror+" "), Kind: kindMirror}, lastHeard: never, state: linkDead})
+}
