@@ -63,13 +63,13 @@ TOOLS := hb_standby hb_takeover hb_addnode hb_delnode hb_setweight hb_setsite ha
 
 install: build
 	install -d $(LIBEXEC) $(SHARE)/example $(DESTDIR)/usr/bin $(DESTDIR)/usr/sbin $(DESTDIR)/usr/lib/systemd/system \
-		$(ETC)/rc.d $(ETC)/resource.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
+		$(ETC)/rc.d $(ETC)/resource.d $(ETC)/stonith.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
 	install -m 0755 bin/heartbeat $(LIBEXEC)/heartbeat
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/sbin/heartbeat
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/bin/cl_status
 	for tool in $(TOOLS); do ln -sfn ../../libexec/heartbeat/heartbeat $(SHARE)/$$tool; done
 	[ -e $(ETC)/harc ] || ln -s ../../usr/libexec/heartbeat/heartbeat $(ETC)/harc
-	cp -r ha.d/ha.cf ha.d/haresources ha.d/authkeys ha.d/resource.d ha.d/firewall ha.d/README $(SHARE)/example/
+	cp -r ha.d/ha.cf ha.d/haresources ha.d/authkeys ha.d/resource.d ha.d/stonith.d ha.d/firewall ha.d/README $(SHARE)/example/
 	chmod 0600 $(SHARE)/example/authkeys
 	for script in ha.d/resource.d/*; do \
 		[ -e $(ETC)/resource.d/$${script##*/} ] || install -m 0755 $$script $(ETC)/resource.d/; \
