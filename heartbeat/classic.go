@@ -124,6 +124,7 @@ type classic struct {
 	sweeping   sweeping
 	politely   bool // the peer's last run ended with its word that everything is stopped
 	standby    handover
+	tookAt     time.Duration            // when this node last asked the peer to go standby; 0 for never
 	unanswered int                      // hand-overs in a row to which the peer did not react
 	broken     handover                 // a granted hand-over that could not be carried out here, for which the peer still waits
 	requests   map[string]time.Duration // legacy: groups asked for, and when to ask again
@@ -187,9 +188,10 @@ func (n *Node) claimHeld() {
 // classicNewRun prepares for a new run of the peer, which may have become a Linux-HA node or ceased to be one.
 func (n *Node) classicNewRun() {
 	c := &n.classic
-	before, politely := c.kind, c.politely || c.left
+	n.ipfail = ipfail{}
+	before, politely := c.kind, c.politely || c.left || n.peer.deadtime >= n.cfg.Deadtime+restartPadding // a planned quick restart
 	*c = classic{kind: n.peer.kind, state: c.state, mine: c.mine, receivedAt: c.receivedAt, waiting: c.waiting, newest: c.newest,
-		otherHolds: c.otherHolds, heldBefore: c.heldBefore, failback: c.failback}
+		otherHolds: c.otherHolds, heldBefore: c.heldBefore, failback: c.failback, politely: politely}
 	if n.stop.asked {
 		return
 	}
@@ -202,7 +204,7 @@ func (n *Node) classicNewRun() {
 	}
 	c.askAt = n.now.Mono + askRetry
 	c.fresh = true
-	c.sweeping.due = n.member == memberActive && !politely
+	c.sweeping.due = n.member == memberActive && !politely && before != kindUnknown
 }
 
 // classicAlone claims everything, because the peer is dead or has left.
@@ -247,6 +249,7 @@ func (n *Node) classicStatus() {
 	c := &n.classic
 	if c.fresh && n.peer.member == memberActive && n.member == memberActive {
 		c.ask = n.nice() // it does not begin now: it will not say by itself what it holds
+		c.sweeping.due = !c.politely
 	}
 	c.fresh = false
 	if n.member != memberUp || c.answered || n.now.Mono < c.reqnodesAt {

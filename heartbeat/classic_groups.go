@@ -34,7 +34,9 @@ func (n *Node) convergeClassic() {
 		n.sendResource("")
 	}
 	if c.confirmAt > 0 && n.now.Mono >= c.confirmAt {
-		n.sendResource("")
+		if c.standby.phase == standbyNone {
+			n.sendResource("")
+		}
 		c.confirmAt = 0
 	}
 	if c.ask && !c.dormant {
@@ -107,6 +109,9 @@ func (n *Node) classicFailed(g *group) bool {
 	c := &n.classic
 	if !g.failed {
 		return false
+	}
+	if c.standby.phase != standbyNone {
+		return true // on its way to the peer
 	}
 	if n.now.Mono >= n.retryAlone(g) && (g.handed || !n.nice()) {
 		g.failed, g.handed = false, false
@@ -210,6 +215,9 @@ func (n *Node) sweep() {
 	which := free
 	if c.sweeping.due {
 		which |= c.mine
+		if !n.hasGroups(which) {
+			which, c.sweeping.due = free, false
+		}
 	}
 	if which == claimNone || !n.nice() || !c.told || n.classicReady() != nil || n.peer.member != memberActive {
 		c.sweeping.since, c.sweeping.asked = 0, 0
@@ -220,7 +228,7 @@ func (n *Node) sweep() {
 		s.since = max(now, 1)
 	case now < s.since+nobodysWait:
 	case s.asked == 0 && n.hasGroups(which):
-		s.due, s.asked = false, now
+		s.due, s.asked, c.tookAt = false, now, now
 		n.transition(Info, "a predecessor of its daemon may have left something of them running", "Asking %s to stop and hand over %s resources", n.peer.name, which)
 		m := wire.New(typeTakeover)
 		m.Add(fieldHold, which.String())

@@ -136,7 +136,7 @@ func (n *Node) classicMessage(m wire.Message) bool {
 			n.classicResource(m)
 		}
 	default:
-		return false
+		return n.ipfailMessage(m)
 	}
 	return true
 }

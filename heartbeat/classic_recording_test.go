@@ -110,11 +110,11 @@ func (r *recording) line(words []string, sent map[string]wire.Message, hg map[st
 	}
 	count, every := uint64(0), time.Duration(0)
 	if repeated {
-		var ms int
-		if _, err := fmt.Sscanf(words[2], "%d+%d/%d", &seq, &count, &ms); err != nil {
+		var ms float64
+		if _, err := fmt.Sscanf(words[2], "%d+%d/%f", &seq, &count, &ms); err != nil {
 			return err
 		}
-		every = time.Duration(ms) * time.Millisecond
+		every = time.Duration(ms * float64(time.Millisecond))
 	}
 	for i := range count + 1 {
 		when := at + time.Duration(i)*every

@@ -92,6 +92,7 @@ func (n *Node) classicTakeover(ev Request) error {
 	}
 	which := n.requestedSet(ev)
 	n.forgiveFailures(which)
+	n.classic.tookAt = n.now.Mono
 	m := wire.New(typeTakeover)
 	m.Add(fieldHold, which.String())
 	n.send(m)
@@ -184,7 +185,7 @@ func (n *Node) grant(which claim) {
 		return
 	}
 	n.report(Info, "%s wants to go standby [%s]", n.peer.name, which)
-	if c.otherHolds&which == claimNone && c.told {
+	if which == claimForeign && c.told && c.otherHolds&which == claimNone && (c.tookAt == 0 || n.now.Mono > c.tookAt+standbyGrant) {
 		n.report(Warn, "%s wants to give %s resources, none of which it holds. Linux-HA does that half a minute after a resource of its own could "+
 			"not be started, which is then nowhere: look at its log; `heartbeat takeover foreign` here takes its resources", n.peer.name, which)
 	}

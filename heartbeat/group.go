@@ -98,8 +98,9 @@ type group struct {
 	leased time.Duration // until when the kernel lets this node answer, on the boot clock; 0 for not at all
 	lapsed bool          // its lease ran out while this node stood still: it is not renewed before the peer says that it took nothing
 
-	claim  bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
-	handed bool // with a Linux-HA peer: its failure has been answered by a hand-over
+	claim      bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
+	leastPings bool // given to a peer that reaches more ping nodes: see ipfail.go
+	handed     bool // with a Linux-HA peer: its failure has been answered by a hand-over
 }
 
 func (g *group) deadlines(n *Node, sooner func(time.Duration)) {

@@ -26,8 +26,10 @@ func (n *Node) converge() {
 		n.pursue()
 		n.alone()
 	case n.peer.kind == kindClassic:
+		n.compareConnections()
 		n.convergeClassic()
 	case n.peer.proven:
+		n.compareConnections()
 		for _, g := range n.groups {
 			n.together(g)
 		}
@@ -192,7 +194,7 @@ func (n *Node) wishFor(g *group, w wish) {
 // failbackDue tells whether the preferred node may ask for its group back: auto_failback, and both stable for the delay.
 func (n *Node) failbackDue(g *group, preferred bool) bool {
 	p := &n.peer
-	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed && !g.given &&
+	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed && !g.given && !n.worseConnected() &&
 		n.now.Mono >= max(p.since, n.started.Mono)+n.cfg.FailbackDelay
 }
 
