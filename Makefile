@@ -63,7 +63,7 @@ TOOLS := hb_standby hb_takeover hb_addnode hb_delnode hb_setweight hb_setsite ha
 
 install: build
 	install -d $(LIBEXEC) $(SHARE)/example $(DESTDIR)/usr/bin $(DESTDIR)/usr/sbin $(DESTDIR)/usr/lib/systemd/system \
-		$(ETC)/rc.d $(ETC)/resource.d $(ETC)/stonith.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
+		$(DESTDIR)/etc/init.d $(ETC)/rc.d $(ETC)/resource.d $(ETC)/stonith.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
 	install -m 0755 bin/heartbeat $(LIBEXEC)/heartbeat
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/sbin/heartbeat
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/bin/cl_status
@@ -75,6 +75,7 @@ install: build
 		[ -e $(ETC)/resource.d/$${script##*/} ] || install -m 0755 $$script $(ETC)/resource.d/; \
 	done
 	[ -e $(ETC)/README ] || install -m 0644 ha.d/README $(ETC)/README
+	install -m 0755 ha.d/init.d/heartbeat $(DESTDIR)/etc/init.d/heartbeat
 	install -m 0644 ha.d/heartbeat.service $(DESTDIR)/usr/lib/systemd/system/heartbeat.service
 	@echo "installed; an example to start from is in /usr/share/heartbeat/example"
 
