@@ -47,7 +47,6 @@ type hello struct {
 	message        uint64
 	heard          time.Duration // how long ago the sender had heard this node
 	pings          int           // one more than the ping nodes that the sender reaches; 0 when it does not say
-	pings          int           // one more than the ping nodes that the sender reaches; 0 when it does not say
 	active         bool
 	leaving        bool
 	gone           bool
