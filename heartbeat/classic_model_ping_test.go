@@ -19,6 +19,16 @@ type lhaPings struct {
 	linkHeard map[string]time.Duration
 }
 
+// pingNodes gives the pair ping nodes to compare.
+func (w *world) pingNodes(count int) {
+	for i := range count {
+		name := "10.0.0." + strconv.Itoa(254-i)
+		w.cfg.Pings = append(w.cfg.Pings, heartbeat.PingConfig{ID: "ping " + name, Name: name})
+	}
+	w.cfg.IPFail = true
+	w.answerPings()
+}
+
 // answerPings lets the ping nodes of a world answer who can reach them.
 func (w *world) answerPings() {
 	w.echo = func(m *machine, s heartbeat.Send) {

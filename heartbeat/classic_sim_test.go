@@ -37,6 +37,9 @@ func newMixedPair(seed uint64) *mixedPair {
 	p.site = installLinuxHA(p.theirs, []time.Duration{20 * time.Millisecond, 300 * time.Millisecond}[w.rng.IntN(2)])
 	p.site.latency = []time.Duration{0, 20 * time.Millisecond, 150 * time.Millisecond}[w.rng.IntN(3)]
 	p.ours.exempt = p.exempt
+	if w.rng.IntN(3) == 0 {
+		w.pingNodes(1 + w.rng.IntN(2))
+	}
 	if os.Getenv("SIM_SEED") != "" {
 		w.overhear = func(m *machine, s heartbeat.Send) {
 			if k := s.Msg.Kind(); k != "status" && k != "NS_ackmsg" && k != "NS_st" {
@@ -85,7 +88,7 @@ func (p *mixedPair) inflictMixed() {
 	m := w.nodes[w.rng.IntN(2)]
 	length := w.upTo(4 * w.opt.deadtime)
 	sets := []string{"all", "local", "foreign", "failback"}
-	switch w.rng.IntN(13) {
+	switch w.rng.IntN(14) {
 	case 0:
 		w.logf("power cut of %s", m.name)
 		m.powerCut()
@@ -98,6 +101,10 @@ func (p *mixedPair) inflictMixed() {
 		w.logf("%s pauses for %v", m.name, length)
 		m.paused = true
 		w.at(length, m.resume)
+	case 13:
+		w.logf("%s reaches no ping node for %v", m.name, length)
+		w.deaf[m.index] = true
+		w.at(length, func() { w.deaf[m.index] = false })
 	case 3, 4:
 		c := w.links[w.rng.IntN(len(w.links))]
 		direction := w.rng.IntN(2)
@@ -185,6 +192,7 @@ func (p *mixedPair) calmMixed() {
 	}
 	p.logf("calm")
 	p.opt.loss, p.opt.startFails, p.opt.stopFails = 0, 0, 0
+	p.deaf = [2]bool{}
 	for _, c := range p.links {
 		c.up = [2]bool{true, true}
 	}
@@ -268,7 +276,8 @@ func TestMixedSimulation(t *testing.T) {
 	}
 	steps, failures, exempt := 0, 0, 0
 	complaints := map[string]int{}
-	for seed := range seeds {
+	first, _ := strconv.ParseUint(os.Getenv("SIM_FIRST"), 10, 64)
+	for seed := first; seed < first+seeds; seed++ {
 		p := simulateMixed(seed)
 		steps += p.steps
 		for _, c := range p.site.complaints {

@@ -30,6 +30,7 @@ type ipfail struct {
 	ours, theirs int           // as last compared; meaningless before compared
 	compared     bool          // both numbers were known
 	giveAt       time.Duration // when to hand over, because the peer reaches more; 0 for not
+	giving       bool          // it has been tried; done when nothing is left here, and what a person brings back stays
 	joined       bool          // the ipfail of a Linux-HA peer has been told that there is one here
 	said         int           // the number that a Linux-HA peer was last told
 	heard        int           // the number that it told
@@ -92,8 +93,9 @@ func (n *Node) compareConnections() {
 		s.compared, s.ours, s.theirs = true, ours, theirs
 		n.connectionsChanged()
 	}
-	if s.giveAt > 0 && n.now.Mono >= s.giveAt {
+	if s.giveAt > 0 && (n.now.Mono >= s.giveAt || s.giving && !n.serves()) {
 		s.giveAt = n.giveUp()
+		s.giving = s.giveAt > 0
 	}
 }
 
@@ -109,7 +111,7 @@ func (n *Node) connectionsChanged() {
 		return
 	}
 	if s.giveAt > 0 {
-		s.giveAt = 0
+		s.giveAt, s.giving = 0, false
 		n.report(Info, "Giveup aborted: %d ping nodes visible here, %d on %s.", s.ours, s.theirs, n.peer.name)
 	}
 	for _, g := range n.groups {

@@ -1,0 +1,113 @@
+package heartbeat_test
+
+import (
+	"testing"
+	"time"
+
+	"hapair/heartbeat"
+)
+
+// connected is a pair of ours that compares two ping nodes.
+func connected(failback heartbeat.Failback) *world {
+	w := newWorld(1, options{keepalive: 50 * time.Millisecond, deadtime: 200 * time.Millisecond, initdead: time.Second, groups: 1, links: 2,
+		failback: failback})
+	w.pingNodes(2)
+	for _, m := range w.nodes {
+		m.start()
+	}
+	w.run(2 * time.Second)
+	return w
+}
+
+// runsOn wants the only group on one node, after a while.
+func (w *world) runsOn(t *testing.T, name string, after time.Duration) {
+	t.Helper()
+	w.run(w.now + after)
+	if owners := w.owners(w.cfg.Groups[0].Name); len(owners) != 1 || owners[0] != name || w.fault != "" {
+		t.Fatalf("it runs on %v, not on %s; %s\n%s", owners, name, w.fault, tail(w))
+	}
+}
+
+func tail(w *world) string {
+	text := ""
+	for _, line := range w.trace[max(0, len(w.trace)-40):] {
+		text += line + "\n"
+	}
+	return text
+}
+
+func TestBetterConnectedNodeServes(t *testing.T) {
+	w := connected(heartbeat.FailbackOff)
+	w.runsOn(t, "alpha", 0)
+	w.deaf[0] = true
+	w.runsOn(t, "alpha", 200*time.Millisecond) // not dead yet
+	w.runsOn(t, "beta", 400*time.Millisecond)  // dead, and two keepalives later
+	w.deaf[0] = false
+	w.runsOn(t, "beta", 5*time.Second) // a tie changes nothing
+}
+
+func TestEqualConnectionsChangeNothing(t *testing.T) {
+	w := connected(heartbeat.FailbackOff)
+	w.deaf = [2]bool{true, true}
+	w.runsOn(t, "alpha", 3*time.Second)
+	w.deaf[1] = false
+	w.runsOn(t, "beta", 2*time.Second)
+}
+
+func TestShortDifferenceChangesNothing(t *testing.T) {
+	w := connected(heartbeat.FailbackOff)
+	w.deaf[0] = true
+	w.at(200*time.Millisecond, func() { w.deaf[0] = false })
+	w.runsOn(t, "alpha", 3*time.Second)
+}
+
+func TestFailbackWaitsForEqualConnections(t *testing.T) {
+	w := connected(heartbeat.FailbackOn)
+	w.deaf[0] = true
+	w.runsOn(t, "beta", 5*time.Second) // auto_failback does not take it back
+	w.deaf[0] = false
+	w.runsOn(t, "alpha", 5*time.Second)
+}
+
+// A hand-over that the peer could not take at first is tried again.
+func TestGiveUpIsTriedAgain(t *testing.T) {
+	w := connected(heartbeat.FailbackOff)
+	w.nodes[1].request(heartbeat.RequestStop, "")
+	w.deaf[0] = true
+	w.runsOn(t, "alpha", 3*time.Second)
+	w.nodes[1].start()
+	w.runsOn(t, "beta", 5*time.Second)
+}
+
+func TestOperatorGoesBeforeConnections(t *testing.T) {
+	w := connected(heartbeat.FailbackOff)
+	w.deaf[0] = true
+	w.runsOn(t, "beta", 2*time.Second)
+	w.nodes[0].request(heartbeat.RequestTakeover, "all")
+	w.runsOn(t, "alpha", 60*time.Second)
+}
+
+// With Linux-HA on either side the messages of its ipfail decide.
+func TestBetterConnectedNodeServesWithLinuxHA(t *testing.T) {
+	for index, name := range []string{"alpha", "beta"} {
+		t.Run("ours is "+name, func(t *testing.T) {
+			w := newWorld(1, options{keepalive: 200 * time.Millisecond, deadtime: 2 * time.Second, initdead: 5 * time.Second, groups: 1, links: 2})
+			w.cfg.Failback = heartbeat.FailbackOff
+			w.pingNodes(1)
+			site := installLinuxHA(w.nodes[1-index], 50*time.Millisecond)
+			for _, m := range w.nodes {
+				m.start()
+			}
+			w.runsOn(t, "alpha", 20*time.Second)
+			w.deaf[0] = true
+			w.runsOn(t, "beta", 6*time.Second)
+			w.deaf[0] = false
+			w.runsOn(t, "beta", 10*time.Second)
+			w.deaf[1] = true
+			w.runsOn(t, "alpha", 6*time.Second)
+			if len(site.complaints) > 0 {
+				t.Errorf("Linux-HA complains: %v", site.complaints)
+			}
+		})
+	}
+}
