@@ -106,8 +106,11 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 		rc: newSeries(ctx, 256), hooks: newSeries(ctx, 256),
 	}
 	e.config.Store(p.config)
-	e.groups = newGroups(ctx, p.manager, p.scripts.hook, e.in, p.log)
-	e.fencing = newFencing(ctx, p.device, e.in, p.log, e.alarms)
+	e.groups = newGroups(ctx, p.manager, e.in, p.log)
+	if p.scripts.hook != nil {
+		e.groups.hooks = p.scripts.hook
+	}
+	e.fencing = newFencing(ctx, p.device, e.in, e.alarms)
 	e.fencing.verb = fenceVerb(p.config)
 	e.fencing.verb = fenceVerb(p.config)
 	e.media = newMedia(ctx, e.in, p.log)

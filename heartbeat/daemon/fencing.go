@@ -101,8 +101,8 @@ type fencing struct {
 }
 
 // newFencing makes the worker; ctx ends whatever it does.
-func newFencing(ctx context.Context, device stonith.Fencer, in *inbox, log *Log, a *alarms) *fencing {
-	return &fencing{in: in, log: log, alarms: a, ctx: ctx, device: device, verb: stonith.Reset, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{})}
+func newFencing(ctx context.Context, device stonith.Fencer, in *inbox, a *alarms) *fencing {
+	return &fencing{in: in, log: a.log, alarms: a, ctx: ctx, device: device, verb: stonith.Reset, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{})}
 }
 
 // replace makes further attempts with another device, which may be nil, and another verb.

@@ -18,7 +18,7 @@ type manager interface {
 	Resources(group string) []haresources.ResourceStatus
 }
 
-// groupHooks are the administrator's programs around a change of one group; they delay that group only. nil runs none.
+// groupHooks are the administrator's programs around a change of one group; they delay that group only.
 type groupHooks func(ctx context.Context, event, group, reason string)
 
 // groups carries out what the core wants done to resource groups: one worker for each group in motion, in the order asked
@@ -41,12 +41,10 @@ type groupQueue struct {
 	waiting []heartbeat.Action
 }
 
-// newGroups makes workers for a manager; ctx ends them.
-func newGroups(ctx context.Context, m manager, hooks groupHooks, in *inbox, log *Log) *groups {
-	if hooks == nil {
-		hooks = func(context.Context, string, string, string) {}
-	}
-	return &groups{manager: m, hooks: hooks, in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
+// newGroups makes workers for a manager, without hooks; ctx ends them.
+func newGroups(ctx context.Context, m manager, in *inbox, log *Log) *groups {
+	none := func(context.Context, string, string, string) {}
+	return &groups{manager: m, hooks: none, in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
 }
 
 // do queues one action for its group and cancels what it supersedes.
