@@ -1,0 +1,113 @@
+package migration_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// questions are what operators' scripts ask; %[1]s is the node's own name, %[2]s the other's.
+var questions = []string{
+	"cl_status hbstatus", "cl_status -m hbstatus", "cl_status listnodes", "cl_status listnodes -n", "cl_status listnodes -p", "cl_status listnodes -m",
+	"cl_status nodestatus %[1]s", "cl_status nodestatus %[2]s", "cl_status -m nodestatus %[2]s", "cl_status nodestatus nobody", "cl_status nodestatus",
+	"cl_status nodetype %[2]s", "cl_status nodetype -m %[2]s", "cl_status nodeweight %[2]s", "cl_status nodeweight -m %[2]s",
+	"cl_status listhblinks %[2]s", "cl_status listhblinks -m %[2]s", "cl_status listhblinks -v %[2]s",
+	"cl_status hblinkstatus %[2]s eth0", "cl_status hblinkstatus -m %[2]s eth1", "cl_status hblinkstatus %[2]s eth7", "cl_status hblinkstatus %[2]s",
+	"cl_status rscstatus", "cl_status rscstatus -m", "cl_status hbparameter -p deadtime", "cl_status hbparameter -m -p keepalive",
+	"cl_status hbparameter -p auto_failback", "cl_status clientstatus %[1]s nobody", "cl_status nonsense", "cl_status", "cl_status -h",
+	"ResourceManager listkeys alpha", "ResourceManager listkeys .*", "ResourceManager listkeys beta", "ResourceManager allkeys",
+	"ResourceManager ourkeys", "ResourceManager otherkeys", "ResourceManager statgroup 10.77.0.100/24/eth0",
+	"ResourceManager status 10.77.0.100/24/eth0", "ResourceManager status witness::word", "ResourceManager nonsense",
+	"hb_standby --help", "hb_standby nonsense", "hb_takeover --help", "hb_takeover nonsense", "hb_standby all all",
+	"/usr/libexec/heartbeat/heartbeat -s", "/usr/libexec/heartbeat/heartbeat -V", "/usr/libexec/heartbeat/heartbeat -Z", "/usr/libexec/heartbeat/heartbeat",
+	"HA_DIR=/etc/ha.d HA_FUNCS=/etc/ha.d/shellfuncs HA_DEBUGLOG= /etc/ha.d/harc nonsense",
+	"/etc/init.d/heartbeat status", "/etc/init.d/heartbeat nonsense", "test -f /var/lock/subsys/heartbeat",
+}
+
+// answers are what a node said to them, by question: exit code and output.
+type answers map[string]string
+
+// ask asks a node everything.
+func (s *site) ask(n int) answers {
+	a := answers{}
+	for _, q := range questions {
+		if strings.Contains(q, "%[") {
+			q = fmt.Sprintf(q+"%[3]s", s.nodes[n].Name, s.nodes[1-n].Name, "")
+		}
+		command := q
+		for _, tool := range []string{"ResourceManager", "hb_standby", "hb_takeover"} {
+			if strings.HasPrefix(q, tool) {
+				command = "/usr/share/heartbeat/" + q
+			}
+		}
+		// The standard output and the exit code are what scripts look at.
+		out, exit := s.run(n, command+" 2>/dev/null")
+		a[q] = fmt.Sprintf("%d %q", exit, variable.ReplaceAllString(out, "N"))
+	}
+	if n == alpha {
+		out, _ := s.run(n, "cat /var/log/environment")
+		a["environment"] = out
+	}
+	return a
+}
+
+// variable is what differs between two runs of one program.
+var variable = regexp.MustCompile(`\b[0-9]{2,7}\b`)
+
+// differs are the answers that are different on purpose: each stands in the table of docs/migrate.md.
+var differs = map[string]string{
+	"ResourceManager nonsense": "the usage text lists every verb",
+}
+
+// missing are variables that resource scripts do not get from hapair, and why nobody can miss them.
+var missing = map[string]string{}
+
+// compare holds the answers of hapair against those of Linux-HA in the same place.
+func (s *site) compare(theirs, ours [2]answers) {
+	same := 0
+	for n := range theirs {
+		for q, want := range theirs[n] {
+			if q == "environment" {
+				s.compareEnvironment(want, ours[n][q])
+				continue
+			}
+			switch got := ours[n][q]; {
+			case got == want:
+				same++
+			case differs[q] == "":
+				s.fail("%s: %s: Linux-HA says %s, hapair %s", s.nodes[n].Name, q, want, got)
+			}
+		}
+	}
+	s.report(line{Step: fmt.Sprintf("%d of %d answers are the same", same, 2*len(questions)), Holder: s.answering()})
+}
+
+// compareEnvironment compares what resource scripts get.
+func (s *site) compareEnvironment(theirs, ours string) {
+	names := func(text string) (all []string) {
+		for l := range strings.Lines(text) {
+			if name, _, ok := strings.Cut(l, "="); ok && (strings.HasPrefix(name, "HA_") || strings.HasPrefix(name, "OCF_")) {
+				all = append(all, strings.TrimSpace(l))
+			}
+		}
+		return all
+	}
+	have := names(ours)
+	for _, l := range names(theirs) {
+		name, _, _ := strings.Cut(l, "=")
+		if missing[name] != "" || slices.Contains(have, l) {
+			continue
+		}
+		at := slices.IndexFunc(have, func(h string) bool { return strings.HasPrefix(h, name+"=") })
+		if at < 0 {
+			s.fail("resource scripts lack %s", l)
+		} else {
+			s.fail("resource scripts get %s, from Linux-HA %s", have[at], l)
+		}
+	}
+	if os.Getenv("HEARTBEAT_SHOW") != "" {
+		s.report(line{Text: theirs + "\n---\n" + ours})
+	}
+}
