@@ -14,6 +14,7 @@ type Pass struct {
 	Device string     // interface that it comes in and goes out by; "" is any
 	Port   int        // UDP port that it is sent to, by both nodes; 0 for none
 	IPv6   bool       // the medium is IPv6: neighbour discovery must work too
+	Peer   netip.Addr // the other node's address on Device; invalid where the medium is for everybody
 	Ping   netip.Addr // an address that answers echo requests; invalid for none
 }
 

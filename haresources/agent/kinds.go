@@ -24,6 +24,7 @@ var kinds = map[string]opener{
 	"drbddisk":   openDRBD,
 	"MailTo":     openMailTo,
 	"portblock":  openPortblock,
+	"Conntrack":  openConntrack,
 	"IPsrcaddr":  openSrcaddr,
 	"SendArp":    openSendArp,
 	"Delay":      openDelay,

@@ -156,6 +156,7 @@ type server struct {
 	mu      sync.Mutex
 	reports []string
 	traffic []string
+	flows   []*flow
 }
 
 // serve does what is asked.
@@ -182,6 +183,12 @@ func (s *server) serve(o order) (r reply) {
 		return r
 	case "dial":
 		s.dial(o.Spec)
+		return r
+	case "flows":
+		s.flow(o.Spec, 20)
+		return r
+	case "flowing":
+		r.Output = s.flowing()
 		return r
 	case "traffic":
 		r.Output = s.notes()
