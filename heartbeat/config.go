@@ -45,6 +45,8 @@ type Group struct {
 	Name      string // the line's first resource, unique
 	Preferred string // the node named at the start of the line, lower case
 	Fenced    bool   // holds something that two nodes destroy together (a mount): safety goes before availability
+
+	OnStopFailure StopFailure // what is done when it cannot be stopped
 }
 
 // LinkConfig names one heartbeat medium.
@@ -96,6 +98,9 @@ type Config struct {
 	Look        bool          // the daemon can ask on the service network who answers for a group's addresses
 	Managed     bool          // false: -M, membership only, no resources
 	RetryFailed time.Duration // a node on which a group failed is tried again after this
+
+	DampMoves  int           // so many moves of a group within DampWindow, and it stays where it is; 0 for never
+	DampWindow time.Duration // and until nothing has moved it for so long
 }
 
 // Boot is what survives a restart of the daemon, and its random seed.

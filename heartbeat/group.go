@@ -101,6 +101,9 @@ type group struct {
 	claim      bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
 	leastPings bool // given to a peer that reaches more ping nodes: see ipfail.go
 	handed     bool // with a Linux-HA peer: its failure has been answered by a hand-over
+
+	damp damping
+	ill  bool // offered because this node is not fit
 }
 
 func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
@@ -112,6 +115,9 @@ func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
 	}
 	if g.asked {
 		sooner(g.askedUntil)
+	}
+	if g.damped() {
+		sooner(g.damp.until)
 	}
 }
 
@@ -140,6 +146,7 @@ func (n *Node) examine(g *group) {
 func (n *Node) acquire(g *group, reason string) {
 	g.epoch = max(g.epoch, g.peerEpoch) + 1
 	g.op = n.op()
+	g.damp.byHand = g.asked
 	g.asked, g.given, g.giveBy = false, false, 0
 	g.wish = wishNone
 	n.set(g, holdAcquiring, reason)
@@ -215,9 +222,7 @@ func (n *Node) acquired(g *group, ev Done) {
 		return
 	}
 	n.fail(g, ev.Err.Error())
-	if ev.Stuck {
-		n.set(g, holdStuck, "start failed and could not be undone: "+ev.Err.Error())
-		n.transition(Crit, ev.Err.Error(), "Resource group %s is stuck here: its start failed and could not be undone", g.Name)
+	if ev.Stuck && n.jammed(g, "start failed and could not be undone", ev.Err.Error()) {
 		return
 	}
 	n.set(g, holdIdle, "start failed: "+ev.Err.Error())
@@ -234,10 +239,7 @@ func (n *Node) fail(g *group, reason string) {
 
 func (n *Node) released(g *group, ev Done) {
 	took := (n.now.Mono - g.since.Mono).Round(100 * time.Microsecond)
-	if ev.Err != nil && ev.Stuck {
-		n.set(g, holdStuck, "stop failed: "+ev.Err.Error())
-		n.transition(Crit, ev.Err.Error(), "Resource group %s is stuck here: its stop failed, something of it may still run. "+
-			"It is not given to the peer. Stop it by hand, then run `heartbeat resource cleanup '%s'`", g.Name, g.Name)
+	if ev.Err != nil && ev.Stuck && n.jammed(g, "stop failed", ev.Err.Error()) {
 		return
 	}
 	reason := g.reason

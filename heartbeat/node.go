@@ -52,6 +52,7 @@ type Node struct {
 	mirror    mirroring
 	look      looking
 	isolation isolation
+	unfit     string // what a check script says against this node; "" for nothing
 	classic   classic
 	ipfail    ipfail
 
@@ -204,6 +205,8 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 		n.deviceChecked(ev.Took)
 	case Health:
 		n.health(ev)
+	case Unfit:
+		n.fitness(ev)
 	case Request:
 		n.request(ev)
 	case Reconfigure:

@@ -18,6 +18,7 @@ const goodbye = time.Second
 func (n *Node) converge() {
 	n.unmute()
 	n.stopping()
+	n.countMoves()
 	if n.member != memberActive || !n.cfg.Managed || n.stop.halted || n.mute {
 		return
 	}
@@ -127,7 +128,7 @@ func (n *Node) together(g *group) {
 
 // expire ends what waited too long.
 func (n *Node) expire(g *group) {
-	if g.failed && g.hold == holdIdle && g.peerWish == wishUnable && g.peerHold == holdIdle {
+	if g.failed && g.hold == holdIdle && g.peerWish == wishUnable && g.peerHold == holdIdle && !g.notHere() {
 		n.retryAlone(g) // nobody can run it: do not wait the whole time
 	}
 	if g.failed && n.now.Mono >= g.retryAt {
@@ -154,8 +155,9 @@ func (n *Node) consider(g *group) {
 	switch {
 	case n.stop.asked || g.failed && g.hold != holdHeld || g.hold == holdStuck:
 		n.wishFor(g, wishUnable)
+	case n.considerUnfit(g):
 	case g.hold == holdHeld || g.hold == holdAcquiring:
-		if g.wish != wishOffer && p.current && g.peerWish == wishWant && g.peerHold == holdIdle && p.acked >= g.saidAt {
+		if g.wish != wishOffer && p.current && g.peerWish == wishWant && g.peerHold == holdIdle && p.acked >= g.saidAt && !g.damped() {
 			g.reason = p.name + " asked for it"
 			n.wishFor(g, wishOffer)
 		} else if g.wish == wishWant || g.wish == wishUnable {
@@ -194,7 +196,7 @@ func (n *Node) wishFor(g *group, w wish) {
 // failbackDue tells whether the preferred node may ask for its group back: auto_failback, and both stable for the delay.
 func (n *Node) failbackDue(g *group, preferred bool) bool {
 	p := &n.peer
-	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed && !g.given && !n.worseConnected() &&
+	return preferred && n.cfg.Failback != FailbackOff && g.peerHold == holdHeld && p.hello.active && !g.failed && !g.given && !g.damped() && !n.worseConnected() &&
 		n.now.Mono >= max(p.since, n.started.Mono)+n.cfg.FailbackDelay
 }
 
