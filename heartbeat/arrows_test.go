@@ -16,7 +16,7 @@ var arrows = map[string][]string{
 	"heartbeat":             {"heartbeat/wire"},
 	"heartbeat/wire":        {"heartbeat/fault"},
 	"heartbeat/config":      {"heartbeat/wire", "heartbeat/fault", "heartbeat/host", "haresources"},
-	"heartbeat/link":        {"heartbeat/wire", "heartbeat/host"},
+	"heartbeat/link":        {"heartbeat/wire", "heartbeat/fault", "heartbeat/host"},
 	"heartbeat/stonith":     {"heartbeat/fault", "heartbeat/host"},
 	"heartbeat/rehearsal":   {"heartbeat/config", "heartbeat/fault", "heartbeat/wire", "haresources", "ha.d"},
 	"haresources":           {"heartbeat/fault"},
