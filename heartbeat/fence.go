@@ -185,7 +185,7 @@ func (n *Node) waitFor(why string) {
 		n.alarm(alarmFence, fmt.Sprintf("%s was not heard since this node started and nothing is taken over (%s); if it is certainly off, run `heartbeat confirm-dead %s`",
 			p.name, why, p.name))
 	default:
-		n.report(Warn, "Node %s is not reset now: %s", p.name, why)
+		n.report(Info, "Node %s is not reset yet: %s", p.name, why)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/signal"
 	"strings"
@@ -136,6 +137,10 @@ func (a *app) fenceStatusCommand() *cobra.Command {
 				fmt.Fprintf(a.out, "heartbeat: %s\n", fencingLine(s))
 			}
 			power, err := t.Power(ctx)
+			if errors.Is(err, stonith.ErrCannotTell) {
+				fmt.Fprintf(a.out, "device: it cannot tell whether %s is on; `heartbeat fence check` tells whether it works\n", t.Peer)
+				return nil
+			}
 			if err != nil {
 				return &exit{exitFailure, err}
 			}

@@ -130,7 +130,7 @@ func (l *Levels) Check(ctx context.Context) error {
 	return &Failure{Device: "STONITH", Cause: CauseOf(first), What: strings.Join(failed, "; "), Remedy: "see each of them", Err: first}
 }
 
-// Power asks the first device that can tell.
+// Power asks the first device that can tell; ErrCannotTell where none can.
 func (l *Levels) Power(ctx context.Context, node string) (Power, error) {
 	var first error
 	for _, level := range l.levels {
@@ -149,7 +149,7 @@ func (l *Levels) Power(ctx context.Context, node string) (Power, error) {
 		}
 	}
 	if first == nil {
-		first = fail(l.Name(), CauseOther, "no device can tell whether a machine is on")
+		first = ErrCannotTell
 	}
 	return PowerUnknown, first
 }

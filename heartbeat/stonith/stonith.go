@@ -8,6 +8,7 @@ package stonith
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -72,6 +73,9 @@ type Examiner interface {
 type Named interface {
 	Name() string
 }
+
+// ErrCannotTell says that no device knows whether a machine is on: external plugins tell only of themselves.
+var ErrCannotTell = errors.New("no device here can tell whether a machine is on")
 
 // Located is a Fencer that is driven by a program.
 type Located interface {
