@@ -189,6 +189,7 @@ func (n *Node) claimHeld() {
 func (n *Node) classicNewRun() {
 	c := &n.classic
 	n.ipfail = ipfail{}
+	owed := c.sweeping.due
 	before, politely := c.kind, c.politely || c.left || n.peer.deadtime >= n.cfg.Deadtime+restartPadding // a planned quick restart
 	*c = classic{kind: n.peer.kind, state: c.state, mine: c.mine, receivedAt: c.receivedAt, waiting: c.waiting, newest: c.newest,
 		otherHolds: c.otherHolds, heldBefore: c.heldBefore, failback: c.failback, politely: politely}
@@ -204,7 +205,7 @@ func (n *Node) classicNewRun() {
 	}
 	c.askAt = n.now.Mono + askRetry
 	c.fresh = true
-	c.sweeping.due = n.member == memberActive && !politely && before != kindUnknown
+	c.sweeping.due = owed || n.member == memberActive && !politely && before != kindUnknown
 }
 
 // classicAlone claims everything, because the peer is dead or has left.

@@ -115,7 +115,11 @@ func (n *Node) classicFailed(g *group) bool {
 	}
 	if n.now.Mono >= n.retryAlone(g) && (g.handed || !n.nice()) {
 		g.failed, g.handed = false, false
-		return false
+		if !n.nice() {
+			g.claim = false
+			n.legacyRequest(g) // the peer may run it by now, and would not say so
+		}
+		return !n.nice()
 	}
 	if !g.handed && n.classicReady() == nil && c.otherHolds&n.setOf(g).swap() == 0 {
 		g.handed = true

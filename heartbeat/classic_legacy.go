@@ -94,13 +94,13 @@ func (n *Node) legacyRequest(g *group) {
 func (n *Node) legacyMissed(m wire.Message) {
 	c := &n.classic
 	c.takenSeq = max(c.takenSeq, classicSeq(m))
+	c.requests = nil
+	c.legacyHeld = n.now.Mono + returnRestart
 	if !slices.ContainsFunc(n.groups, func(g *group) bool { return g.claim }) {
 		return
 	}
 	n.transition(Crit, n.peer.name+" has taken this node for dead and takes everything", "Letting go of all resources")
 	n.claimSet(claimNone)
-	c.requests = nil
-	c.legacyHeld = n.now.Mono + returnRestart
 }
 
 // legacyAsked gives a group up and answers when that is done.

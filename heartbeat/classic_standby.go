@@ -24,6 +24,7 @@ type handover struct {
 	granted bool
 	working bool // this node's part is under way: say done when the groups have settled
 	until   time.Duration
+	after   uint64 // number of the peer's newest message when this step began: what is older belongs to something else
 }
 
 // startHandover asks the peer to take a set (info=me).
@@ -31,7 +32,7 @@ func (n *Node) startHandover(which claim) {
 	c := &n.classic
 	c.otherStable = false
 	n.report(Info, "%s wants to go standby [%s]", n.cfg.Node, which)
-	c.standby = handover{phase: standbyMe, which: which, giving: true, until: n.now.Mono + standbyGrant}
+	c.standby = handover{phase: standbyMe, which: which, giving: true, until: n.now.Mono + standbyGrant, after: n.rx.last}
 	n.sayAsk("me")
 }
 
@@ -124,15 +125,18 @@ func (n *Node) classicAsk(m wire.Message) {
 	if !ok {
 		which = claimAll
 	}
+	seq := classicSeq(m)
 	switch info := m.Get(fieldInfo); {
 	case info == "me" && c.standby.phase == standbyNone:
-		n.grant(which)
+		n.grant(which, seq)
 	case info == "me":
 		n.report(Warn, "Standby in progress- new request from %s ignored [%d seconds left]", n.peer.name,
 			int((c.standby.until - n.now.Mono).Seconds()))
+	case seq <= c.standby.after:
+		n.report(Info, "Ignored standby message '%s' from %s: it is older than what is under way", info, n.peer.name)
 	case info == "other" && c.standby.phase == standbyMe && !c.standby.granted:
 		n.report(Info, "standby: %s can take our %s resources", n.peer.name, c.standby.which)
-		c.standby.until, c.unanswered = n.now.Mono+standbyWork, 0
+		c.standby.until, c.standby.after, c.unanswered = n.now.Mono+standbyWork, seq, 0
 		n.giveSet()
 	case info == "done":
 		n.classicDone(m, which)
@@ -158,7 +162,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 		c.standby, c.unanswered = handover{}, 0
 		n.sendResource("")
 	case standbyNone:
-		if c.state == rscStable && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
+		if c.state == rscStable && classicSeq(m) >= n.rx.last && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
 			n.takeSet(which) // this node had given up waiting for it
 			return
 		}
@@ -169,7 +173,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 }
 
 // grant lets the peer go standby.
-func (n *Node) grant(which claim) {
+func (n *Node) grant(which claim, seq uint64) {
 	c := &n.classic
 	switch {
 	case c.broken.phase != standbyNone:
@@ -190,7 +194,7 @@ func (n *Node) grant(which claim) {
 			"not be started, which is then nowhere: look at its log; `heartbeat takeover foreign` here takes its resources", n.peer.name, which)
 	}
 	c.otherStable = false
-	c.standby = handover{phase: standbyOther, which: which, until: n.now.Mono + grantUsed}
+	c.standby = handover{phase: standbyOther, which: which, until: n.now.Mono + grantUsed, after: seq}
 	n.sayAsk("other")
 }
 
@@ -227,7 +231,7 @@ func (n *Node) unblock() {
 		return
 	}
 	n.report(Warn, "%s answers no request: perhaps it waits for the end of an earlier hand-over", n.peer.name)
-	c.standby = handover{phase: standbyDone, which: which, giving: true, until: n.now.Mono + standbyGrant}
+	c.standby = handover{phase: standbyDone, which: which, giving: true, until: n.now.Mono + standbyGrant, after: n.rx.last}
 	n.sayAsk("done")
 }
 
