@@ -29,39 +29,47 @@ func findNft() (string, error) {
 	return "", errors.New("no nft program here: apt-get install nftables")
 }
 
-// doLose drops frames between the nodes at random, in the switches and in the serial cables, for a while.
-func doLose(ctx context.Context, r *run, _ int, s step) error {
+// doLose drops frames between the nodes at random, in the switches and in the serial cables, for a while; those that one
+// node sends, or those of both.
+func doLose(ctx context.Context, r *run, node int, s step) error {
 	percent, err := strconv.Atoi(s.what)
 	if err != nil {
 		return fmt.Errorf("lose %q %%: %w", s.what, err)
 	}
-	if err := r.world.setLoss(percent); err != nil {
+	loss := [2]int{percent, percent}
+	if node != nobody {
+		loss[1-node] = 0
+	}
+	if err := r.world.setLoss(loss); err != nil {
 		return err
 	}
 	err = pause(ctx, s.span.of(r.timing))
-	return errors.Join(err, r.world.setLoss(0))
+	return errors.Join(err, r.world.setLoss([2]int{}))
 }
 
-// setLoss makes every link between the nodes lose a share of its frames, in both directions.
-func (w *world) setLoss(percent int) error {
+// setLoss makes every link between the nodes lose a share, in percent, of the frames that each node sends.
+func (w *world) setLoss(loss [2]int) error {
 	for _, c := range w.cables {
-		c.Lose(float64(percent) / 100)
+		for i, e := range c.Ends {
+			e.Lose(float64(loss[i]) / 100)
+		}
 	}
 	var b strings.Builder
-	b.WriteString("add table bridge rehearsal\ndelete table bridge rehearsal\n")
-	if percent > 0 {
-		b.WriteString("table bridge rehearsal {\n chain forward { type filter hook forward priority 0; policy accept;\n")
-		for _, n := range w.pair.networks {
-			a, c := w.nodes[0].machine, w.nodes[1].machine
-			if a == nil || c == nil {
-				continue
-			}
-			for _, way := range [][2]string{{a.Ports[n.index].Name, c.Ports[n.index].Name}, {c.Ports[n.index].Name, a.Ports[n.index].Name}} {
-				fmt.Fprintf(&b, "  iifname %q oifname %q numgen random mod 1000 < %d drop\n", way[0], way[1], percent*10)
+	b.WriteString("add table bridge rehearsal\ndelete table bridge rehearsal\ntable bridge rehearsal {\n")
+	b.WriteString(" chain forward {\n  type filter hook forward priority 0; policy accept;\n")
+	for _, n := range w.pair.networks {
+		for i, from := range w.nodes {
+			to := w.nodes[1-i]
+			if loss[i] > 0 && from.machine != nil && to.machine != nil {
+				chance := fmt.Sprintf("numgen random mod 100 < %d", loss[i])
+				if loss[i] >= 100 {
+					chance = "" // nft refuses what is always true
+				}
+				fmt.Fprintf(&b, "  iifname %q oifname %q %s drop\n", from.machine.Ports[n.index].Name, to.machine.Ports[n.index].Name, chance)
 			}
 		}
-		b.WriteString(" }\n}\n")
 	}
+	b.WriteString(" }\n}\n")
 	nft, err := findNft()
 	if err != nil {
 		return fmt.Errorf("lose frames: %w", err)

@@ -109,6 +109,12 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	if s.needs&oursActive != 0 && impls[0] != Hapair {
 		return "linux-ha does this wrong by design: see its bugs in docs/protocol.md"
 	}
+	if s.needs&oursBoth != 0 && impls != [2]string{Hapair, Hapair} {
+		return "linux-ha does not know how"
+	}
+	if s.needs&gateway != 0 && len(p.services) == 0 {
+		return "these files name no addresses, so there is no client to be the gateway"
+	}
 	if s.needs&failingStart != 0 && len(p.groups) == 0 {
 		return "these files name no resources"
 	}

@@ -39,6 +39,7 @@ func TestPredict(t *testing.T) {
 		{off, "freeze-short", "start: alpha beta, freeze: alpha beta"},
 		{off, "freeze-long", "start: alpha beta, freeze: beta beta"},
 		{off, "partition-short", "start: alpha beta, partition: alpha beta"},
+		{one, "partition-gateway", "start: beta, partition: beta, heal: beta"},
 		{one, "partition", "start: beta, partition: alpha, heal: alpha"},
 	}
 	for _, test := range tests {

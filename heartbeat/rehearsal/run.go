@@ -160,7 +160,7 @@ func (r *run) acceptable(p phase, s *service, held int) bool {
 		return held == 0
 	case p.anyNode.in(r.impls):
 		return held == 1 || held == 2
-	case p.mayStay:
+	case p.mayStay.in(r.impls):
 		return held&(1<<owner) != 0
 	}
 	return held == 1<<owner

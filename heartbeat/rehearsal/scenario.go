@@ -22,6 +22,8 @@ const (
 	twoMedia     need = 1 << iota // two heartbeat media
 	packetLoss                    // the nft program
 	failingStart                  // a resource that can be told to fail
+	oursBoth                      // both nodes run hapair: linux-ha does not know such a thing
+	gateway                       // a host that both nodes can ask for their way: there is one where there are clients
 	oursActive                    // the first node runs hapair: of linux-ha it is known that it does this wrong
 )
 
@@ -53,7 +55,7 @@ type phase struct {
 	dual    limits // time in which both nodes answered, summed for each address
 	serves  limits // until every address answers from where it belongs, from the first step on
 	anyNode pairs  // with these implementations either node may be the holder in the end
-	mayStay bool   // the node that lost the addresses may go on answering for them
+	mayStay pairs  // with these the node that lost the addresses may go on answering for them
 	cost    *cost  // what the daemon may use; measured either way
 	moves   int    // how often the answering node may change for one address, beside where the addresses must move
 }

@@ -85,11 +85,12 @@ func dying() []scenario {
 			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 0.5}}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "freeze-long", about: "every process of the active node stands still for two seconds more than its deadtime", phases: []phase{
 			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
-				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, anyNode: withTheir, moves: 1}}},
+				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: withTheir}}},
 		{name: "daemon-killed", about: "the active node's daemon is killed, its addresses stay; then it is started again", phases: []phase{
-			{name: "kill", steps: []step{{do: killDaemon, on: active}}, hold: span{deadtimes: 2}, mayStay: true, moves: 1},
-			{name: "start again", steps: []step{{do: startDaemon, on: active}}, hold: span{plus: 2 * time.Second}, anyNode: always,
-				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, moves: 2}}},
+			{name: "kill", steps: []step{{do: killDaemon, on: active}}, hold: span{deadtimes: 2}, mayStay: withTheir,
+				outage: limits{ours: deadtimes(1, hiccup)}, dual: single()},
+			{name: "start again", steps: []step{{do: startDaemon, on: active}}, hold: span{plus: 2 * time.Second}, anyNode: withTheir,
+				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, dual: single()}}},
 	}
 }
 
@@ -119,11 +120,17 @@ func failing() []scenario {
 		{name: "partition-short", about: "all links between the nodes fail for half a deadtime", phases: []phase{
 			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 0.5}}, {do: heal, on: both}},
 				hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
-		{name: "partition", about: "all links between the nodes fail for longer than deadtime, then heal; clients reach both nodes all the time", phases: []phase{
-			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: true,
+		{name: "partition-gateway", about: "all links between the nodes fail, but the gateway and the clients reach both", needs: oursBoth | gateway, phases: []phase{
+			{name: "partition", steps: []step{{do: reflected, on: both, span: span{deadtimes: 2, plus: 3 * time.Second}}}, outage: undisturbed(), dual: single()},
+			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "partition", about: "all links between the nodes fail for longer than deadtime, then heal; nobody connects them, but clients reach both", set: noMirrors, phases: []phase{
+			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: always,
 				outage: limits{ours: within(hiccup)}, moves: 1},
 			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, anyNode: always,
 				outage: limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirSplit)}, moves: 1}}},
+		{name: "one-way", about: "nothing that the active node sends reaches the other one, for three seconds more than deadtime", needs: packetLoss, phases: []phase{
+			{name: "mute", steps: []step{{do: mute, on: active, what: "100", span: span{deadtimes: 1, plus: 3 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
+				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: always, moves: 1}}},
 		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart | oursActive, start: byPhases, phases: []phase{
 			{name: "start", steps: []step{{do: failStarts, on: active}, {do: startDaemon, on: both}}, hold: span{plus: 2 * time.Second},
 				serves: limits{ours: within(5 * time.Second)}, moves: 1}}},
@@ -136,6 +143,8 @@ func enduring() []scenario {
 		return []phase{{name: "endure", steps: []step{{do: do, on: both, what: what, span: span}}, hold: oneDeadtime, outage: undisturbed(), dual: single()}}
 	}
 	loss := nothing(lose, "20", span{plus: 10 * time.Second})
+	half := nothing(lose, "50", span{plus: 20 * time.Second})
+	half[0].outage, half[0].anyNode, half[0].moves = limits{ours: deadtimes(1, hiccup)}, always, 1
 	hog := nothing(busy, "", span{plus: 10 * time.Second})
 	hog[0].outage = limits{}
 	idle := nothing(watchQuietly, "", span{plus: 20 * time.Second})
@@ -144,10 +153,14 @@ func enduring() []scenario {
 		{name: "idle", about: "nothing happens for twenty seconds, at keepalive 100 ms", phases: idle,
 			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1"}},
 		{name: "loss", about: "a fifth of all frames between the nodes is lost for ten seconds", needs: packetLoss, phases: loss},
+		{name: "loss-half", about: "half of all frames between the nodes is lost for twenty seconds", needs: packetLoss, phases: half},
 		{name: "busy", about: "every core is kept busy for ten seconds", phases: hog},
 		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: nothing(flood, "", span{plus: 5 * time.Second})},
 	}
 }
+
+// noMirrors keeps the nodes from finding each other by way of hosts that answer pings.
+var noMirrors = map[string]string{"#hapair:": "mirror=off"}
 
 // oneDeadtime is how long the consequences of a disturbance may take to show.
 var oneDeadtime = span{deadtimes: 1}

@@ -36,8 +36,10 @@ var (
 	pullOne     = verb{words: "pull one heartbeat link: %[2]s", do: doPullOne}
 	plugOne     = verb{words: "plug the link in again", do: doPlugAll}
 	partition   = verb{words: "cut all links between the nodes for %[3]s; clients still reach both", do: doPartition, predict: predictPartition}
+	reflected   = verb{words: "cut all links between the nodes for %[3]s; the gateway still reaches both", do: doPartition}
 	heal        = verb{words: "connect all links again", do: doPlugAll}
 	lose        = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
+	mute        = verb{words: "lose everything that %[1]s sends to the other node, for %[3]s", do: doLose}
 	busy        = verb{words: "keep every core busy for %[3]s", do: doBusy}
 	flood       = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
 	failStarts  = verb{words: "make the last resource of the first group fail to start on %[1]s", do: doFailStarts, predict: func(m *model, node int, _ step) {

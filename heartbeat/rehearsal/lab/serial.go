@@ -17,14 +17,14 @@ type Cable struct {
 	Name string // what is printed
 	Ends [2]*End
 
-	cut  atomic.Bool
-	loss atomic.Int64 // pieces lost of a thousand
+	cut atomic.Bool
 }
 
 // End is one end of a Cable.
 type End struct {
 	cable *Cable
 	other *End
+	loss  atomic.Int64 // pieces lost of a thousand that are sent from here
 
 	mu     sync.Mutex
 	master *os.File // nil while nothing is plugged in
@@ -47,8 +47,8 @@ func (l *Lab) NewCable(name string) *Cable {
 // Cut pulls the cable (true) or connects it again; both machines keep their serial port.
 func (c *Cable) Cut(cut bool) { c.cut.Store(cut) }
 
-// Lose drops the given share of what is written, from 0 to 1, in pieces as they arrive.
-func (c *Cable) Lose(share float64) { c.loss.Store(int64(share * 1000)) }
+// Lose drops the given share, from 0 to 1, of what is sent from this end, in pieces as they come.
+func (e *End) Lose(share float64) { e.loss.Store(int64(share * 1000)) }
 
 // plug opens a terminal pair for this end and returns the path of the machine's side.
 func (e *End) plug() (string, error) {
@@ -110,7 +110,7 @@ func (e *End) relay(master *os.File) {
 		if err != nil {
 			return
 		}
-		if e.cable.cut.Load() || rand.Int64N(1000) < e.cable.loss.Load() {
+		if e.cable.cut.Load() || rand.Int64N(1000) < e.loss.Load() {
 			continue
 		}
 		e.other.put(buffer[:n])
