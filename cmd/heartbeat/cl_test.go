@@ -28,7 +28,7 @@ func TestClStatus(t *testing.T) {
 		{"nodestatus -m beta", 0, "The cluster node beta is active\n", ""},
 		{"nodestatus routers", 1, "dead\n", ""},
 		{"nodestatus 10.0.0.254", 0, "ping\n", ""},
-		{"nodestatus gamma", 13, "", "Error. May be due to incorrect node name\n"},
+		{"nodestatus gamma", 11, "", "Error. May be due to incorrect node name\n"},
 		{"nodestatus", 11, "", "Not enough parameters.\n"},
 		{"nodetype beta", 0, "normal\n", ""},
 		{"nodetype -m routers", 0, "The node routers's type: ping\n", ""},

@@ -205,6 +205,9 @@ func (q *clQuery) node(arguments int) (n clNode, code int) {
 
 func (q *clQuery) nodeStatus() int {
 	n, code := q.node(1)
+	if code == clUnknown {
+		return clBadWord // as 3.0.6 does for this sub-command
+	}
 	if code != exitOK {
 		return code
 	}
