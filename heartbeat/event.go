@@ -67,6 +67,7 @@ const (
 	RequestCleanup                            // forget that a group failed here
 	RequestQuit                               // end without releasing anything (restart, upgrade): resources keep running
 	RequestConfirmDead                        // a person is certain that the peer is off
+	RequestPause                              // no takeover for the time For; 0 ends a pause
 )
 
 // Request comes from the control socket. The core answers it with a Reply of the same ID, at once: accepted or refused.
@@ -75,6 +76,7 @@ type Request struct {
 	Kind  RequestKind
 	Which string // all, local, foreign, failback; "" with Groups
 	Group string // one group by name, instead of Which
+	For   time.Duration
 	By    string // who asked, for the journal: "operator (uid 0)", "ipfail"
 }
 

@@ -199,8 +199,13 @@ func TestConfirmDeadBeforeInitdead(t *testing.T) {
 }
 
 // ask makes a request and returns its answer.
-func (m *machine) ask(kind heartbeat.RequestKind) (err error) {
-	for _, a := range m.node.Step(m.w.instant(), heartbeat.Request{ID: 9999, Kind: kind, By: "test"}) {
+func (m *machine) ask(kind heartbeat.RequestKind) error {
+	return m.askFor(heartbeat.Request{Kind: kind})
+}
+
+func (m *machine) askFor(r heartbeat.Request) (err error) {
+	r.ID, r.By = 9999, "test"
+	for _, a := range m.node.Step(m.w.instant(), r) {
 		if r, ok := a.(heartbeat.Reply); ok {
 			err = r.Err
 			continue

@@ -134,7 +134,7 @@ func (n *Node) watchIsolation() {
 	case cut && !s.cut:
 		s.cut = true
 		n.transition(Crit, "neither the peer nor any ping target answers", "This node is isolated: it takes nothing over")
-		if n.peer.life == lifeAlive && n.member == memberActive {
+		if n.peer.life == lifeAlive && n.member == memberActive && n.pausedFor() == 0 {
 			n.yield()
 		}
 	case !cut && s.cut:

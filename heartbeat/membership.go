@@ -52,6 +52,7 @@ type peer struct {
 	lastGap    time.Duration // when its last status came, for the late warning
 	lastStatus time.Duration // when the last believed hello came
 	warned     bool
+	notBefore  time.Duration // a pause: silence means nothing before then
 	grace      time.Duration // how long this node itself was asleep since it last heard the peer
 	deadtime   time.Duration // as announced by the peer
 	since      time.Duration // when it became active: failback waits from here
@@ -76,7 +77,8 @@ func newPeer(cfg Config) peer {
 // newRun forgets what belonged to the peer's previous run.
 func (p *peer) newRun(m wire.Message) {
 	kept := *p
-	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, deadtime: kept.deadtime, uuid: kept.uuid}
+	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, deadtime: kept.deadtime, uuid: kept.uuid,
+		notBefore: kept.notBefore}
 	if p.life == lifeLeft {
 		p.life = lifeDead
 	}
@@ -91,7 +93,10 @@ func (p *peer) newRun(m wire.Message) {
 func (p *peer) unproven() bool { return p.kind == kindOurs && !p.proven }
 
 // deadAt is when silence becomes death.
-func (p *peer) deadAt() time.Duration { return p.lastHeard + p.deadtime + p.grace }
+func (p *peer) deadAt() time.Duration { return max(p.silentAt(), p.notBefore) }
+
+// silentAt is when it has been silent for its dead time.
+func (p *peer) silentAt() time.Duration { return p.lastHeard + p.deadtime + p.grace }
 
 func (p *peer) deadlines(n *Node, sooner func(time.Duration)) {
 	if p.name == "" {
@@ -182,6 +187,11 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 	}
 	if p.life == lifeDead || p.life == lifeLeft || p.name == "" {
 		n.report(Warn, "This node stood still for %v; %s was already gone before", overslept.Round(time.Millisecond), p.name)
+		n.noticeLapse(silent)
+		return
+	}
+	if n.pauseHeld() {
+		n.report(Warn, "This node stood still for %v; takeover is paused, so it goes on", overslept.Round(time.Millisecond))
 		n.noticeLapse(silent)
 		return
 	}
@@ -348,6 +358,7 @@ func (n *Node) watch(tick bool) {
 }
 
 func (n *Node) watchSilence() {
+	n.followPause()
 	n.classicTick()
 	n.watchIsolation()
 	n.watchPeer()

@@ -45,6 +45,7 @@ type Node struct {
 	announce  bool // something changed that the peer should hear now, not at the next keepalive
 
 	fence      fencing
+	pause      pausing
 	startFence bool              // this run has begun to fence a peer that was not heard since its start
 	deviceTime time.Duration     // measured; 0 before
 	alarms     map[string]string // standing, by key
@@ -241,6 +242,7 @@ func (n *Node) nextWake() Instant {
 	n.rx.deadlines(sooner)
 	n.fence.deadlines(sooner)
 	n.watchdogDeadline(sooner)
+	n.pauseDeadline(sooner)
 	n.classic.deadlines(n, sooner)
 	n.ipfail.deadlines(n, sooner)
 	for _, l := range n.links {

@@ -11,12 +11,13 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG p=PINGS m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
-// milliseconds the sender has not heard the peer; w after how many milliseconds its
-// watchdog resets it; p one more than the ping nodes it reaches, where ipfail compares them; m the number of the sender's newest message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
+// milliseconds the sender has not heard the peer; w after how many milliseconds its watchdog resets it; z for how many more milliseconds it
+// wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; m the number of the sender's newest
+// message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
 //
@@ -52,6 +53,7 @@ type hello struct {
 	gone           bool
 	leased         bool
 	watchdog       time.Duration // 0 for none
+	pause          time.Duration // for how much longer a pause asked for there lasts; 0 for none
 }
 
 // parseHello reads the extra field of a status; ok is false when there is none that we understand.
@@ -80,6 +82,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.message = number
 		case "p":
 			h.pings = int(min(number, 1<<16))
+		case "z":
+			h.pause = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "w":
 			h.watchdog = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "h":
@@ -110,6 +114,9 @@ func (n *Node) hello() string {
 	}
 	if count, known := n.pingCount(); known {
 		fmt.Fprintf(&b, " p=%x", count+1)
+	}
+	if left := n.pause.until - n.now.Boot; n.pause.until > 0 && left > 0 {
+		fmt.Fprintf(&b, " z=%x", max(1, left.Milliseconds()))
 	}
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
@@ -181,6 +188,7 @@ func (n *Node) greet(h hello, m wire.Message) {
 		n.changed()
 	}
 	p.acked = h.known
+	n.peerPause(h.pause)
 	if text, ok := m.Lookup(fieldGroups); ok && h.version > p.seen {
 		n.readStatement(text)
 		n.readBases(m)

@@ -16,7 +16,8 @@ type Status struct {
 	Transitions []Transition // newest last, at most 20
 	Failback    Failback
 	Fencing     FencingStatus
-	ClassicHold string // cl_status rscstatus: none, local, foreign, all, transition
+	Paused      time.Duration // for how much longer takeovers are suspended
+	ClassicHold string        // cl_status rscstatus: none, local, foreign, all, transition
 }
 
 // PeerStatus is the other node as seen from here.

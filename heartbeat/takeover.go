@@ -337,6 +337,8 @@ func (n *Node) request(ev Request) {
 			err = n.cleanup(ev)
 		case RequestConfirmDead:
 			err = n.confirmDead(ev)
+		case RequestPause:
+			err = n.requestPause(ev)
 		default:
 			err = fmt.Errorf("unknown request %d", ev.Kind)
 		}

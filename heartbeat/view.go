@@ -15,6 +15,7 @@ func (n *Node) Status() Status {
 		ClassicHold: n.classicHold(),
 		Transitions: slices.Clone(n.transitions),
 		Fencing:     n.fencingStatus(),
+		Paused:      n.pausedFor(),
 		Peer: PeerStatus{
 			Name: p.name, State: n.peerState(), Kind: p.kind.String(), Holds: n.holds(p.name), Generation: n.rx.generation,
 			UUID: p.uuid, LastHeard: p.lastHeard, Deadtime: p.deadtime, Reachable: p.life == lifeAlive, LostPackets: n.rx.lostTotal,
