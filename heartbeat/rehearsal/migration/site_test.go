@@ -187,6 +187,16 @@ func (s *site) until(n int, command, says string) {
 	s.fail("%s: %s never said %q: exit %d, %q", s.nodes[n].Name, command, says, exit, got)
 }
 
+// settled waits until nothing is in motion on a node.
+func (s *site) settled(n int) {
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if got, exit := s.run(n, "cl_status rscstatus"); exit == 0 && got != "transition\n" {
+			return
+		}
+	}
+	s.fail("%s remains in transition", s.nodes[n].Name)
+}
+
 func (s *site) fail(format string, args ...any) {
 	s.failures = append(s.failures, fmt.Sprintf(format, args...))
 }
