@@ -200,14 +200,20 @@ func (q *clQuery) node(arguments int) (n clNode, code int) {
 		}
 	}
 	fmt.Fprintln(q.err, clWrongNode)
-	return n, clUnknown
+	return n, clBadWord
+}
+
+// nodeOfLink is node for the sub-commands about links and clients, which have another exit code for a name that nobody has.
+func (q *clQuery) nodeOfLink(arguments int) (n clNode, code int) {
+	n, code = q.node(arguments)
+	if code != exitOK && len(q.rest) >= arguments {
+		code = clUnknown
+	}
+	return n, code
 }
 
 func (q *clQuery) nodeStatus() int {
 	n, code := q.node(1)
-	if code == clUnknown {
-		return clBadWord // as 3.0.6 does for this sub-command
-	}
 	if code != exitOK {
 		return code
 	}
@@ -276,7 +282,7 @@ func (q *clQuery) links(n clNode) []clLink {
 }
 
 func (q *clQuery) listLinks() int {
-	n, code := q.node(1)
+	n, code := q.nodeOfLink(1)
 	if code != exitOK {
 		return code
 	}
@@ -294,7 +300,7 @@ func (q *clQuery) listLinks() int {
 }
 
 func (q *clQuery) linkStatus() int {
-	n, code := q.node(2)
+	n, code := q.nodeOfLink(2)
 	if code != exitOK {
 		return code
 	}
@@ -313,7 +319,7 @@ func (q *clQuery) linkStatus() int {
 }
 
 func (q *clQuery) clientStatus() int {
-	n, code := q.node(2)
+	n, code := q.nodeOfLink(2)
 	if code != exitOK {
 		return code
 	}
