@@ -38,6 +38,9 @@ func (s *Status) judge() {
 			degraded("ping node %s does not answer this node", p.Name)
 		}
 	}
+	if s.PausedMS > 0 {
+		degraded("takeover is paused for another %s: until then nobody takes over from a node that dies; `heartbeat pause 0` ends it", agePhrase(s.PausedMS))
+	}
 	for _, a := range s.Alarms {
 		degraded("%s", a)
 	}

@@ -23,6 +23,7 @@ const (
 	CommandMove        Command = "move"         // Group: to the other node, whichever that is
 	CommandCleanup     Command = "cleanup"      // Group: forget that it failed here
 	CommandConfirmDead Command = "confirm-dead" // Name: a person is certain that this node is off
+	CommandPause       Command = "pause"        // DurationMS: no takeover for so long; 0 ends a pause
 	CommandStop        Command = "stop"         // release everything and end
 	CommandQuit        Command = "quit"         // end and leave the resources running
 	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults
@@ -39,6 +40,8 @@ type Request struct {
 	Group   string  `json:"group,omitempty"`
 	Name    string  `json:"name,omitempty"`
 	Level   int     `json:"level,omitempty"`
+
+	DurationMS int64 `json:"duration_ms,omitempty"`
 }
 
 // Reply is one line from the daemon.
@@ -93,6 +96,7 @@ type Status struct {
 	Keys        *KeysView        `json:"keys,omitempty"`
 	Fencing     *FencingView     `json:"fencing,omitempty"` // nil where no STONITH device is configured
 
+	PausedMS    int64  `json:"paused_ms,omitempty"` // for how much longer takeovers are suspended
 	DeadtimeMS  int64  `json:"deadtime_ms"`
 	KeepaliveMS int64  `json:"keepalive_ms"`
 	WorstStall  int64  `json:"worst_stall_us"` // the latest that the loop was ever woken

@@ -76,6 +76,8 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 		return e.answerMove(ctx, who, r)
 	case CommandConfirmDead:
 		return e.answerConfirm(ctx, who, r)
+	case CommandPause:
+		return e.answerPause(ctx, who, r)
 	case CommandReload:
 		e.log.Infof("Reload asked for by %s", who)
 		faults, err := e.reload(ctx)

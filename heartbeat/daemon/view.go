@@ -120,6 +120,7 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 	for _, q := range c.Pings {
 		s.Pings = append(s.Pings, PingView{Name: q.Name, Up: q.Up, LastHeardMS: age(now.Mono, q.LastHeard)})
 	}
+	s.PausedMS = c.Paused.Milliseconds()
 	if c.Fencing.Configured {
 		s.Fencing = &FencingView{
 			Device: deviceNames(conf), State: c.Fencing.State, Reason: c.Fencing.Reason, Tries: c.Fencing.Tries,
