@@ -58,8 +58,14 @@ func (env Environment) environ(more ...string) []string {
 // Open returns the Opener for a node. Agents that it makes share what can be shared: one netlink socket and one announcer
 // for all addresses, from the first address that is touched to the Close of the last one.
 func Open(env Environment) haresources.Opener {
+	return OpenLive(func() Environment { return env })
+}
+
+// OpenLive is Open for an environment that changes while the daemon runs: each agent gets the one that is current when it is opened.
+func OpenLive(current func() Environment) haresources.Opener {
 	k := newKeeper()
 	return func(r haresources.Resource) (haresources.Agent, error) {
+		env := current()
 		switch r.Class {
 		case haresources.ClassHeartbeat:
 			if native(env.Paths, r.Name) {

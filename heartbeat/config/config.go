@@ -71,6 +71,9 @@ type Config struct {
 	FailbackDelay time.Duration // pragma failback-delay
 	RetryFailed   time.Duration // pragma retry-failed
 	HookTimeout   time.Duration // pragma hook-timeout
+	Checks        []Check       // pragmas check, in the order of the file
+	DampMoves     int           // pragma damping-moves; 0 for never
+	DampWindow    time.Duration // pragma damping-window
 	Lease         string        // pragma lease: on or off; "" is on
 	Mirror        string        // pragma mirror: on or off; "" is on
 

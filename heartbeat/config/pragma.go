@@ -37,7 +37,7 @@ func pragmaKeys() []PragmaKey {
 			func(c *Config) *string { return &c.Mirror }, "on", "off"),
 		wordPragma("lease", "whether the kernel ends the right to answer for the addresses when heartbeats stop",
 			func(c *Config) *string { return &c.Lease }, "on", "off"),
-	}, fencePragmas()...)
+	}, append(watchPragmas(), fencePragmas()...)...)
 }
 
 // timePragma is a key whose value is a time.

@@ -52,6 +52,7 @@ func (l *loader) checkTable() {
 			}
 		}
 		l.explain(g)
+		l.checkStopFailure(g)
 	}
 }
 

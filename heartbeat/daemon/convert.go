@@ -3,6 +3,7 @@ package daemon
 import (
 	"crypto/sha256"
 
+	"hapair/haresources"
 	"hapair/heartbeat"
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/link"
@@ -17,6 +18,7 @@ func coreConfig(c *config.Config, managed bool, own func(id string) bool) heartb
 		Failback: failbacks[c.AutoFailback], FailbackDelay: c.FailbackDelay,
 		Fencing: len(c.FencingLevels()) > 0, FenceDelay: c.FenceDelay, Start: startPolicies[c.StartPolicy], HopFudge: c.HopFudge, MaxRexmitDelay: c.MaxRexmitDelay,
 		IPFail: c.IPFail, Managed: managed, RetryFailed: c.RetryFailed,
+		DampMoves: c.DampMoves, DampWindow: c.DampWindow,
 	}
 	for _, l := range c.Links {
 		if !own(l.ID) {
@@ -27,13 +29,17 @@ func coreConfig(c *config.Config, managed bool, own func(id string) bool) heartb
 		core.Pings = append(core.Pings, heartbeat.PingConfig{ID: p.ID, Name: p.Name, Group: p.Kind == "ping_group"})
 	}
 	for _, g := range c.Table.Groups {
-		core.Groups = append(core.Groups, heartbeat.Group{Name: g.Name, Preferred: g.Preferred, Fenced: config.PrefersSafety(g)})
+		core.Groups = append(core.Groups, heartbeat.Group{Name: g.Name, Preferred: g.Preferred, Fenced: config.PrefersSafety(g), OnStopFailure: stopPolicies[c.StopPolicy(g)]})
 	}
 	return core
 }
 
 var startPolicies = map[string]heartbeat.StartPolicy{
 	"start": heartbeat.StartAlone, "start-if-ping": heartbeat.StartIfPing, "ask": heartbeat.StartAsk,
+}
+
+var stopPolicies = map[string]heartbeat.StopFailure{
+	haresources.StopBlock: heartbeat.StopBlock, haresources.StopFenceSelf: heartbeat.StopFenceSelf, haresources.StopIgnore: heartbeat.StopIgnore,
 }
 
 var failbacks = map[string]heartbeat.Failback{

@@ -31,9 +31,11 @@ type engine struct {
 	rc      *series // rc.d scripts, one at a time
 	hooks   *series // event hooks, one at a time
 	scripts scripts
-	keeper  *keeper  // nil keeps nothing
-	journal *journal // nil writes none
-	clients *clients // nil runs none
+	keeper  *keeper             // nil keeps nothing
+	journal *journal            // nil writes none
+	checks  *checks             // nil runs none
+	reset   func(reason string) // resets this machine; nil does not
+	clients *clients            // nil runs none
 	sd      *supervisor
 	leases  *leases   // nil keeps none
 	dog     *watchdog // nil where none is configured
@@ -110,6 +112,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	if p.scripts.hook != nil {
 		e.groups.hooks = p.scripts.hook
 	}
+	e.tellHealth()
 	e.fencing = newFencing(ctx, p.device, e.in, e.alarms)
 	e.fencing.verb = fenceVerb(p.config)
 	e.fencing.verb = fenceVerb(p.config)
@@ -220,6 +223,8 @@ func (e *engine) act(a heartbeat.Action) {
 		e.fence(a)
 	case heartbeat.CancelFence:
 		e.fencing.cancel(a.Op)
+	case heartbeat.ResetSelf:
+		e.resetSelf(a)
 	case heartbeat.Alarm:
 		e.alarm(a)
 	case heartbeat.Reply:

@@ -37,7 +37,7 @@ type groups struct {
 // groupQueue is the work of one group.
 type groupQueue struct {
 	running heartbeat.Action
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	waiting []heartbeat.Action
 }
 
@@ -56,7 +56,7 @@ func (g *groups) do(group string, a heartbeat.Action) {
 	}
 	if _, isRelease := a.(heartbeat.Release); isRelease && q.running != nil {
 		if _, acquiring := q.running.(heartbeat.Acquire); acquiring {
-			q.cancel()
+			q.cancel(haresources.ErrReleased)
 		}
 	}
 	q.waiting = append(q.waiting, a)
@@ -72,18 +72,18 @@ func (g *groups) next(group string, q *groupQueue) {
 		return
 	}
 	q.running, q.waiting = q.waiting[0], q.waiting[1:]
-	ctx, cancel := context.WithCancel(g.ctx)
+	ctx, cancel := context.WithCancelCause(g.ctx)
 	q.cancel = cancel
 	if _, acquire := q.running.(heartbeat.Acquire); acquire {
 		for _, a := range q.waiting {
 			if _, superseded := a.(heartbeat.Release); superseded {
-				cancel()
+				cancel(haresources.ErrReleased)
 			}
 		}
 	}
 	action := q.running
 	g.tasks.Go(func() {
-		defer cancel()
+		defer cancel(nil)
 		done := g.work(ctx, action)
 		g.in.post(func() { g.finished(group, q) })
 		if done.Op != 0 {

@@ -15,6 +15,12 @@ type JournalEntry struct {
 	Level      string    `json:"level"`
 	What       string    `json:"what"`
 	Reason     string    `json:"reason,omitempty"`
+
+	// Of a line that a resource's script wrote, and of the end of an operation.
+	Group     string `json:"group,omitempty"`
+	Resource  string `json:"resource,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	TookMS    int64  `json:"took_ms,omitempty"` // since the operation began
 }
 
 // The bounds of the journal: two files of half of what it may take.

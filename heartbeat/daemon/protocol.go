@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	"hapair/haresources"
 	"hapair/heartbeat"
 )
 
@@ -16,6 +17,7 @@ type Command string
 const (
 	CommandStatus    Command = "status"    // Reply.Status
 	CommandParameter Command = "parameter" // Name: a directive of ha.cf; Reply.Value
+	CommandTable     Command = "table"     // Reply.Value: haresources as it is in force
 	CommandClient    Command = "client"    // Name: a client of this node; Reply.Value online or offline
 
 	CommandStandby     Command = "standby"      // Which, or Group
@@ -28,10 +30,11 @@ const (
 	CommandQuit        Command = "quit"         // end and leave the resources running
 	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults
 	CommandDebug       Command = "debug"        // Level: of the log
+	CommandResource    Command = "resource"     // Name: a resource, Which: start, stop or monitor, Level 1: even where its group is not held; Reply.Resource
 )
 
 // reads are the commands that everybody may give.
-var reads = map[Command]bool{CommandStatus: true, CommandParameter: true, CommandClient: true}
+var reads = map[Command]bool{CommandStatus: true, CommandParameter: true, CommandTable: true, CommandClient: true}
 
 // Request is one line from a client.
 type Request struct {
@@ -52,6 +55,8 @@ type Reply struct {
 	Value  string  `json:"value,omitempty"`
 	Faults string  `json:"faults,omitempty"` // one a line
 	Status *Status `json:"status,omitempty"`
+
+	Resource *haresources.ResourceStatus `json:"resource,omitempty"`
 }
 
 // StatusSchema is the version of Status: it grows only when a key changes its meaning or goes.

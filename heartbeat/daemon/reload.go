@@ -94,6 +94,9 @@ func (e *engine) refuse(c *config.Config) error {
 // apply makes a good configuration the one in force: first what adds, then the core, then what removes, so that at no
 // moment fewer links carry heartbeats than before and after.
 func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fencer) error {
+	if e.environment != nil {
+		e.environment(c) // before new agents are opened with it
+	}
 	if m, ok := e.manager.(reloader); ok {
 		difference, err := m.Reload(ctx, c.Table)
 		if err != nil && difference.Renamed == nil { // refused as a whole
@@ -124,8 +127,8 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	if e.relog != nil && c.Log != old.Log {
 		e.relog(c)
 	}
-	if e.environment != nil {
-		e.environment(c)
+	if e.checks != nil {
+		e.checks.apply(c.Checks)
 	}
 	return nil
 }

@@ -82,6 +82,10 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 		e.log.Infof("Reload asked for by %s", who)
 		faults, err := e.reload(ctx)
 		return Reply{OK: err == nil, Error: sentence(err), Faults: faults}
+	case CommandTable:
+		return Reply{OK: true, Value: e.conf().Table.String()}
+	case CommandResource:
+		return e.answerResource(ctx, who, r)
 	case CommandDebug:
 		e.log.SetDebug(r.Level)
 		return Reply{OK: true, Value: fmt.Sprint(e.log.Debug())}

@@ -15,8 +15,16 @@ func logResource(log *Log, e haresources.Event) {
 			log.Infof("Running %s %s", e.Resource, e.Operation)
 		}
 	case haresources.Output:
-		log.Infof("%s: %s", e.Resource, e.Line)
+		log.Infof("%s %s: %s", e.Resource, e.Operation, e.Line)
+	case haresources.Failure:
+		log.Errorf("Resource %s failed (%v): restarting it in place", e.Resource, e.Err)
+	case haresources.GiveUp:
+		log.Errorf("Resource %s is not restarted any more (%v): giving up its group", e.Resource, e.Err)
 	case haresources.Skip:
+		if e.Err != nil {
+			log.Noticef("Resource %s: %v", e.Resource, e.Err)
+			return
+		}
 		log.Debugf("%s %s: nothing to do", e.Resource, e.Operation)
 	case haresources.Retry:
 		log.Warnf("Retrying failed stop operation [%s]: %v", e.Resource, e.Err)
@@ -29,7 +37,7 @@ func logResource(log *Log, e haresources.Event) {
 
 func logResourceEnd(log *Log, e haresources.Event) {
 	switch {
-	case e.Operation == haresources.OpWatch && e.Err != nil:
+	case (e.Operation == haresources.OpWatch || e.Operation == haresources.OpMonitor) && e.Err != nil:
 		log.Warnf("Resource %s: %v", e.Resource, e.Err)
 	case e.Err != nil:
 		log.Errorf("%v (after %v)", e.Err, e.Took.Round(time.Millisecond))

@@ -197,7 +197,12 @@ func (n *node) parts(boot heartbeat.Boot) (parts, error) {
 		return parts{}, err
 	}
 	n.runner = newRunner(n.config, n.Paths, n.log)
-	m, err := haresources.New(n.config.Table, agent.Open(*n.runner.env.Load()), func(ev haresources.Event) { logResource(n.log, ev) })
+	m, err := haresources.New(n.config.Table, agent.OpenLive(func() agent.Environment { return *n.runner.env.Load() }), func(ev haresources.Event) {
+		logResource(n.log, ev)
+		if n.engine != nil {
+			n.engine.journalOutput(ev)
+		}
+	})
 	if err != nil {
 		alarm.Close()
 		return parts{}, err

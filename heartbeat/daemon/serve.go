@@ -24,6 +24,10 @@ func (n *node) serve(ctx, parent context.Context) error {
 	}
 	e.sd = newSupervisor()
 	n.prepareClients(ctx)
+	e.reset = n.resetMachine
+	e.checks = newChecks(ctx, e.in, n.log, e.alarms)
+	e.checks.run = n.runner.check
+	e.checks.apply(e.conf().Checks)
 	if pipe, err := openFIFO(n.Paths.FIFO(), n.log, n.local); err != nil {
 		n.log.Errorf("%v: local programs cannot send messages", err)
 	} else {
