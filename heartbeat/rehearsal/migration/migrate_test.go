@@ -66,7 +66,7 @@ func perform(t *testing.T, program string) {
 			t.Errorf("%s: %v", raw, err)
 		}
 		if l.Step != "" {
-			t.Logf("%-62s outage %8.1f ms; then %s answers", l.Step, l.OutageMS, l.Holder)
+			t.Logf("%-62s outage %8.1f ms in %5.1f s; then %s answers", l.Step, l.OutageMS, l.Seconds, l.Holder)
 		}
 		if l.Text != "" {
 			texts = append(texts, l.Text)

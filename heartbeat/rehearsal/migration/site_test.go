@@ -59,6 +59,7 @@ type input struct {
 type line struct {
 	Step     string
 	OutageMS float64
+	Seconds  float64 // that it took
 	Holder   string
 	Text     string   // for the log of the test
 	Failures []string // what was not as it must be
@@ -231,7 +232,7 @@ func (s *site) step(name string, limit float64, do func()) {
 	if limit > 0 && outage > limit {
 		s.fail("nobody answered for %.1f ms, allowed are %.0f ms", outage, limit)
 	}
-	s.report(line{Step: name, OutageMS: outage, Holder: s.answering()})
+	s.report(line{Step: name, OutageMS: outage, Seconds: (s.clock.Now() - begun).Seconds(), Holder: s.answering()})
 }
 
 // report sends a line with what has failed so far.
