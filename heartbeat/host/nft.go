@@ -151,25 +151,7 @@ func (n *NFT) list() (r Ruleset, err error) {
 // MarkTable makes a table that holds nothing but chains of the given names, none of them with a hook: a note that lives and
 // dies with the rules. What the table held before is gone; without chains the table is removed. All this is one transaction.
 func (n *NFT) MarkTable(t Table, chains ...string) error {
-	name := nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(t.Name))
-	message := func(kind, flags int, attrs ...*nl.RtAttr) *nl.NetlinkRequest {
-		m := nftRequest(kind, flags, t.Family)
-		for _, a := range attrs {
-			m.AddData(a)
-		}
-		return m
-	}
-	batch := []*nl.NetlinkRequest{
-		message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, name),
-		message(unix.NFT_MSG_DELTABLE, 0, name),
-	}
-	if len(chains) > 0 {
-		batch = append(batch, message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, name))
-	}
-	for _, chain := range chains {
-		batch = append(batch, message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, name, nl.NewRtAttr(unix.NFTA_CHAIN_NAME, nl.ZeroTerminated(chain))))
-	}
-	if err := n.commit(batch); err != nil {
+	if err := n.Commit(MakeMark(t, chains...)); err != nil {
 		return fmt.Errorf("write nftables table %v: %w", t, err)
 	}
 	return nil

@@ -38,14 +38,18 @@ var nftFamilies = map[uint8]string{
 // nftRequest begins a message; family "" is all of them.
 func nftRequest(kind, flags int, family string) *nl.NetlinkRequest {
 	m := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags)
-	h := nftHeader{family: unix.NFPROTO_UNSPEC}
+	m.AddData(nftHeader{family: nftFamily(family)})
+	return m
+}
+
+// nftFamily is the number of a family, that of all of them for any other word.
+func nftFamily(family string) uint8 {
 	for number, name := range nftFamilies {
 		if name == family {
-			h.family = number
+			return number
 		}
 	}
-	m.AddData(h)
-	return m
+	return unix.NFPROTO_UNSPEC
 }
 
 // nftAttributes decodes what follows the header.
