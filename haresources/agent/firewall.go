@@ -177,15 +177,16 @@ func (f *firewall) load(ctx context.Context, content, as role) error {
 
 // replace loads rules, and reads them back. When somebody else changed them in that instant, they are loaded once more.
 func (f *firewall) replace(ctx context.Context, c *compiled, before, now mark) error {
-	script, err := f.transaction(ctx, c, before, now)
+	script, own, err := f.transaction(ctx, c, before, now)
 	if err != nil {
 		return err
 	}
 	var difference string
 	for range 2 {
-		lines, err := tool{name: "nft", args: []string{"-f", "-"}, stdin: script, dir: c.dir}.run(ctx, f.env)
-		if err != nil {
-			return locate(lines, fmt.Errorf("load the rules: %w", err))
+		if !f.replay(c, before, now, own) {
+			if err := f.loadScript(ctx, c, script); err != nil {
+				return err
+			}
 		}
 		r, err := f.list()
 		if err != nil {
@@ -200,19 +201,19 @@ func (f *firewall) replace(ctx context.Context, c *compiled, before, now mark) e
 	return fmt.Errorf("loaded the rules, and found them changed at once: %s", difference)
 }
 
-// transaction is the script for nft: the rules, without what only the rules before them consisted of, and the mark.
-func (f *firewall) transaction(ctx context.Context, c *compiled, before, now mark) (string, error) {
-	var gone, own string
+// transaction is the script for nft: the rules, without what only the rules before them consisted of, and the mark. own says
+// that it brings other tables of this program back.
+func (f *firewall) transaction(ctx context.Context, c *compiled, before, now mark) (script string, own bool, err error) {
+	var gone, tables string
 	for _, t := range before.tables {
 		gone += removeTable(t)
 	}
 	if c.flushes {
-		var err error
-		if own, err = f.ownTables(ctx); err != nil {
-			return "", err
+		if tables, err = f.ownTables(ctx); err != nil {
+			return "", false, err
 		}
 	}
-	return gone + c.script + own + now.script(f.table), nil
+	return gone + c.script + tables + now.script(f.table), tables != "", nil
 }
 
 // ownTables are the commands that make the other tables of this program again, after a file has emptied the ruleset. Sets

@@ -14,14 +14,16 @@ import (
 
 // compiled is the rules of one role, tried and ready to be loaded.
 type compiled struct {
-	source  string       // digest of the files
-	digest  string       // of the files and of what passes
-	script  string       // replaces its own tables, whatever was in them
-	dir     string       // that relative includes are looked for in
-	tables  []host.Table // that the rules consist of
-	chains  []host.Chain // as they read back once they are loaded
-	flushes bool         // the files empty the whole ruleset first
-	rules   int          // without those that let heartbeats pass
+	source  string           // digest of the files
+	digest  string           // of the files and of what passes
+	script  string           // replaces its own tables, whatever was in them
+	dir     string           // that relative includes are looked for in
+	tables  []host.Table     // that the rules consist of
+	chains  []host.Chain     // as they read back once they are loaded
+	flushes bool             // the files empty the whole ruleset first
+	rules   int              // without those that let heartbeats pass
+	changes []host.NFTChange // the same as script for the kernel; nil when only the program can load it
+	indexes map[string]int   // the interfaces when it was made
 }
 
 // ownTable is how the names of this program's own tables begin.
@@ -65,11 +67,13 @@ func compile(ctx context.Context, env Environment, path string) (*compiled, erro
 		return nil, fault.Fault{File: path, Severity: fault.Error, Message: "makes no table: the node would be without rules"}
 	}
 	c.compose(body, found, env.Pass)
-	again, err := r.load(ctx, c.script)
+	changes, again, err := r.again(ctx, c.script)
 	if err != nil {
 		return nil, fmt.Errorf("try the rules of %s a second time: %w", path, err)
 	}
 	c.expect(again)
+	c.indexes = r.indexes
+	r.capture(ctx, c, changes)
 	return c, nil
 }
 
@@ -127,6 +131,7 @@ type rehearsal struct {
 	dir     string
 	machine *host.Isolated
 	nft     *host.NFT
+	indexes map[string]int // of this machine's interfaces
 }
 
 // newRehearsal makes a namespace with interfaces named as this machine's, so that rules may name them.
@@ -140,7 +145,10 @@ func newRehearsal(env Environment, source ruleSource) (*rehearsal, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rehearsal{env: env, dir: filepath.Dir(source.files[0].path)}
+	r := &rehearsal{env: env, dir: filepath.Dir(source.files[0].path), indexes: map[string]int{}}
+	for _, d := range devices {
+		r.indexes[d.Name] = d.Index
+	}
 	if r.machine, err = host.Isolate(devices); err != nil {
 		return nil, err
 	}

@@ -108,7 +108,9 @@ func TestFirewallChangesRoles(t *testing.T) {
 	n.do(order{Op: "describe", Spec: spec, Pass: heartbeats})
 	n.expect(spec, "stopped")
 	for range 2 {
+		begin := time.Now()
 		n.start(spec)
+		t.Logf("the start took %v", time.Since(begin))
 		n.expect(spec, "running")
 		has(t, n.rules(), `iifname "eth2" udp dport 694 accept`, `oifname "eth1" udp dport 694 accept`, "nd-neighbor-solicit", "masquerade", "table ip others")
 		n.start(spec)

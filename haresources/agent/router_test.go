@@ -120,8 +120,10 @@ func TestRouterPairForwardsAfterAMove(t *testing.T) {
 	eventually(t, 5*time.Second, "packets of both families go through the pair", r.through)
 	for range 3 {
 		r.release(active)
-		r.acquire(standby)
 		begin := time.Now()
+		r.acquire(standby)
+		t.Logf("the group was started in %v", time.Since(begin))
+		begin = time.Now()
 		eventually(t, 2*time.Second, "packets of both families go through the other router", r.through)
 		t.Logf("forwarding through the other router %v after its start", time.Since(begin))
 		has(t, standby.sh("ip route show default"), "203.0.113.100")
