@@ -20,6 +20,10 @@ type measured struct {
 // judge measures a phase, compares it with its bounds and the model, and records it. before is the model as it was at the
 // phase's begin; reached says whether everything came to where it belongs.
 func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
+	for _, c := range r.world.clients {
+		c.echo.Drain(window.To)
+		c.ask.Drain(window.To)
+	}
 	result := Phase{Name: p.name, Owners: map[string]string{}}
 	limitOutage, limitDual, limitServes := r.limit(p.outage, before), r.limit(p.dual, before), r.limit(p.serves, before)
 	for i, s := range r.world.pair.services {

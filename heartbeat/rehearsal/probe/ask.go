@@ -71,7 +71,7 @@ func (a *Ask) open() error {
 	}
 	a.own = mac(device.HardwareAddr)
 	for _, protocol := range []uint16{unix.ETH_P_ARP, unix.ETH_P_IP, unix.ETH_P_IPV6} {
-		s, err := openSocket(a.clock, unix.AF_PACKET, unix.SOCK_RAW, int(networkOrder(protocol)), a.network.Device)
+		s, err := openSocket(a.clock, unix.AF_PACKET, int(networkOrder(protocol)), a.network.Device)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,8 @@ func (a *Ask) round(seq uint16) [][]byte {
 		source := a.network.Sources[i]
 		for _, node := range a.network.Nodes {
 			if len(node) == 6 {
-				frames = append(frames, echoFrame(mac(node), a.own, source, target, a.ident, seq), whoHas(mac(node), a.own, source, target))
+				q := question{to: mac(node), from: a.own, source: source, target: target}
+				frames = append(frames, echoFrame(q, a.ident, seq), whoHas(q))
 			}
 		}
 	}
@@ -131,21 +132,33 @@ func (a *Ask) receive(s *socket) {
 		default:
 		}
 		p, ok := s.receive(buffer, control)
-		if !ok {
-			continue
+		if ok {
+			a.take(p)
 		}
-		h := parseFrame(p.data, a.own)
-		if h.kind == nothing || h.kind == answer && h.ident != 0 && h.ident != a.ident || !slices.Contains(a.network.Targets, h.target) {
-			continue
-		}
-		node := slices.IndexFunc(a.network.Nodes[:], func(n net.HardwareAddr) bool { return string(n) == string(h.from[:]) })
-		a.mu.Lock()
-		if h.kind == announce {
-			a.announcements = append(a.announcements, Announcement{At: p.at, Target: h.target, Node: node, Form: h.form})
-		} else {
-			a.answers[h.target] = append(a.answers[h.target], Answer{At: p.at, Node: node})
-		}
-		a.mu.Unlock()
+		s.handled(p.at)
+	}
+}
+
+// take records a packet if it is an answer to us, or an announcement.
+func (a *Ask) take(p received) {
+	h := parseFrame(p.data, a.own)
+	if h.kind == nothing || h.kind == answer && h.ident != 0 && h.ident != a.ident || !slices.Contains(a.network.Targets, h.target) {
+		return
+	}
+	node := slices.IndexFunc(a.network.Nodes[:], func(n net.HardwareAddr) bool { return string(n) == string(h.from[:]) })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if h.kind == announce {
+		a.announcements = append(a.announcements, Announcement{At: p.at, Target: h.target, Node: node, Form: h.form})
+	} else {
+		a.answers[h.target] = append(a.answers[h.target], Answer{At: p.at, Node: node})
+	}
+}
+
+// Drain waits until every answer that came before an instant is recorded.
+func (a *Ask) Drain(before time.Duration) {
+	for _, s := range a.sockets {
+		s.drained(before)
 	}
 }
 

@@ -62,7 +62,7 @@ func (e *Echo) open() error {
 		if t.Is6() {
 			domain, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
 		}
-		s, err := openSocket(e.clock, domain, unix.SOCK_RAW, protocol, "")
+		s, err := openSocket(e.clock, domain, protocol, "")
 		if err != nil {
 			return err
 		}
@@ -100,9 +100,11 @@ func (e *Echo) send(started chan<- struct{}) {
 	}
 }
 
-// receive records the answers that come in on one socket.
+// receive records the answers that come in on one socket, on a thread of its own.
 func (e *Echo) receive(s *socket, v6 bool) {
+	runtime.LockOSThread() // never unlocked: as in send
 	defer e.done.Done()
+	realtime() // where it is refused, send has noted that
 	buffer, control := make([]byte, 2048), make([]byte, 256)
 	for {
 		select {
@@ -111,20 +113,31 @@ func (e *Echo) receive(s *socket, v6 bool) {
 		default:
 		}
 		p, ok := s.receive(buffer, control)
-		if !ok {
-			continue
+		if ok {
+			e.take(p, v6)
 		}
-		from, hops, message := p.from, p.hops, p.data
-		if !v6 {
-			if len(p.data) < 28 {
-				continue
-			}
-			from, hops, message = netip.AddrFrom4([4]byte(p.data[12:16])), int(p.data[8]), p.data[20:]
+		s.handled(p.at)
+	}
+}
+
+// take records a packet if it is an answer to us.
+func (e *Echo) take(p received, v6 bool) {
+	from, hops, message := p.from, p.hops, p.data
+	if !v6 {
+		if len(p.data) < 28 {
+			return
 		}
-		if len(message) < 8 || message[0] != replyType(v6) || binary.BigEndian.Uint16(message[4:]) != e.ident {
-			continue
-		}
+		from, hops, message = netip.AddrFrom4([4]byte(p.data[12:16])), int(p.data[8]), p.data[20:]
+	}
+	if len(message) >= 8 && message[0] == replyType(v6) && binary.BigEndian.Uint16(message[4:]) == e.ident {
 		e.record(from, Answer{At: p.at, Node: nodeOfTTL(hops)})
+	}
+}
+
+// Drain waits until every answer that came before an instant is recorded.
+func (e *Echo) Drain(before time.Duration) {
+	for _, s := range e.sockets {
+		s.drained(before)
 	}
 }
 

@@ -72,30 +72,36 @@ func ethernet(to, from mac, protocol uint16) []byte {
 	return b
 }
 
+// question is who asks whom about what: to one node's MAC address, whoever holds the target.
+type question struct {
+	to, from       mac
+	source, target netip.Addr
+}
+
 // echoFrame is an echo request to a floating address, sent to one node's MAC address whoever holds it.
-func echoFrame(to, from mac, source, target netip.Addr, ident, seq uint16) []byte {
-	message := echoRequest(target.Is6(), ident, seq)
-	if target.Is6() {
-		return ipv6Frame(to, from, source, target, message)
+func echoFrame(q question, ident, seq uint16) []byte {
+	message := echoRequest(q.target.Is6(), ident, seq)
+	if q.target.Is6() {
+		return ipv6Frame(q, message)
 	}
-	b := ethernet(to, from, unix.ETH_P_IP)
+	b := ethernet(q.to, q.from, unix.ETH_P_IP)
 	header := make([]byte, 20)
 	header[0], header[8], header[9] = 0x45, 64, protocolICMP
 	binary.BigEndian.PutUint16(header[2:], uint16(20+len(message)))
-	copy(header[12:], source.AsSlice())
-	copy(header[16:], target.AsSlice())
+	copy(header[12:], q.source.AsSlice())
+	copy(header[16:], q.target.AsSlice())
 	binary.BigEndian.PutUint16(header[10:], checksum(header))
 	return append(append(b, header...), message...)
 }
 
 // ipv6Frame wraps an ICMPv6 message, whose checksum it fills in.
-func ipv6Frame(to, from mac, source, target netip.Addr, message []byte) []byte {
-	b := ethernet(to, from, unix.ETH_P_IPV6)
+func ipv6Frame(q question, message []byte) []byte {
+	b := ethernet(q.to, q.from, unix.ETH_P_IPV6)
 	header := make([]byte, 40)
 	header[0], header[6], header[7] = 0x60, protocolICMPv6, 255
 	binary.BigEndian.PutUint16(header[4:], uint16(len(message)))
-	copy(header[8:], source.AsSlice())
-	copy(header[24:], target.AsSlice())
+	copy(header[8:], q.source.AsSlice())
+	copy(header[24:], q.target.AsSlice())
 	pseudo := make([]byte, 8)
 	binary.BigEndian.PutUint32(pseudo, uint32(len(message)))
 	pseudo[7] = protocolICMPv6
@@ -105,21 +111,21 @@ func ipv6Frame(to, from mac, source, target netip.Addr, message []byte) []byte {
 }
 
 // whoHas asks one node, by its MAC address, whether it holds the target: an ARP request or a neighbour solicitation.
-func whoHas(to, from mac, source, target netip.Addr) []byte {
-	if target.Is6() {
+func whoHas(q question) []byte {
+	if q.target.Is6() {
 		message := make([]byte, 32)
 		message[0] = solicit
-		copy(message[8:], target.AsSlice())
+		copy(message[8:], q.target.AsSlice())
 		message[24], message[25] = 1, 1 // option: my link-layer address, 8 bytes
-		copy(message[26:], from[:])
-		return ipv6Frame(to, from, source, target, message)
+		copy(message[26:], q.from[:])
+		return ipv6Frame(q, message)
 	}
-	b := ethernet(to, from, unix.ETH_P_ARP)
+	b := ethernet(q.to, q.from, unix.ETH_P_ARP)
 	arp := make([]byte, 28)
 	copy(arp, []byte{0, 1, 8, 0, 6, 4, 0, arpRequest})
-	copy(arp[8:], from[:])
-	copy(arp[14:], source.AsSlice())
-	copy(arp[24:], target.AsSlice())
+	copy(arp[8:], q.from[:])
+	copy(arp[14:], q.source.AsSlice())
+	copy(arp[24:], q.target.AsSlice())
 	return append(b, arp...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -29,6 +30,7 @@ func (c Clock) Wall(d time.Duration) time.Time { return c.start.Add(d) }
 type socket struct {
 	fd    int
 	clock Clock
+	upTo  atomic.Int64 // everything that arrived before this time of the clock has been received
 }
 
 // received is a packet with what the kernel says of it.
@@ -40,8 +42,8 @@ type received struct {
 }
 
 // openSocket opens a raw socket in the present network namespace; device binds it, "" does not.
-func openSocket(clock Clock, domain, kind, protocol int, device string) (*socket, error) {
-	fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, protocol)
+func openSocket(clock Clock, domain, protocol int, device string) (*socket, error) {
+	fd, err := unix.Socket(domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("open a raw socket: %w", err)
 	}
@@ -79,11 +81,22 @@ func (s *socket) bind(domain, protocol int, device string) error {
 
 func (s *socket) close() { unix.Close(s.fd) }
 
-// receive waits at most 100 ms for a packet; ok is false when none came.
+// handled notes that all that receive has returned so far has been recorded.
+func (s *socket) handled(at time.Duration) { s.upTo.Store(max(s.upTo.Load(), int64(at))) }
+
+// drained waits until everything that arrived before an instant has been recorded: a busy machine lets readers wait, but
+// the kernel has stamped what they will read. It gives up after two seconds.
+func (s *socket) drained(before time.Duration) {
+	for deadline := time.Now().Add(2 * time.Second); s.upTo.Load() < int64(before) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// receive waits at most 100 ms for a packet; ok is false when none came, and at is when that was so.
 func (s *socket) receive(buffer, control []byte) (p received, ok bool) {
 	n, oobn, _, from, err := unix.Recvmsg(s.fd, buffer, control, 0)
 	if err != nil || n <= 0 {
-		return received{}, false
+		return received{at: s.clock.Now()}, false
 	}
 	p.data, p.at = buffer[:n], s.clock.Now()
 	if a, is := from.(*unix.SockaddrInet6); is {
