@@ -71,21 +71,6 @@ func (a *app) moveCommand() *cobra.Command {
 	}
 }
 
-func (a *app) resourceCommand() *cobra.Command {
-	c := &cobra.Command{Use: "resource", Short: "Commands about single resource groups"}
-	c.AddCommand(&cobra.Command{
-		Use: "cleanup GROUP", Short: "Forget that a group failed here, and let it be tried again", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := a.call(daemon.Request{Command: daemon.CommandCleanup, Group: args[0]}); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "%s may be tried on this node again.\n", args[0])
-			return nil
-		},
-	})
-	return c
-}
-
 func (a *app) confirmDeadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "confirm-dead NODE", Short: "Say that you are certain that the other node is off", Args: cobra.ExactArgs(1),
