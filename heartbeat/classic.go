@@ -189,7 +189,7 @@ func (n *Node) claimHeld() {
 func (n *Node) classicNewRun() {
 	c := &n.classic
 	n.ipfail = ipfail{}
-	owed := c.sweeping.due
+	owed := c.sweeping.due || c.sweeping.asked > 0 || len(c.requests) > 0
 	before, politely := c.kind, c.politely || c.left || n.peer.deadtime >= n.cfg.Deadtime+restartPadding // a planned quick restart
 	*c = classic{kind: n.peer.kind, state: c.state, mine: c.mine, receivedAt: c.receivedAt, waiting: c.waiting, newest: c.newest,
 		otherHolds: c.otherHolds, heldBefore: c.heldBefore, failback: c.failback, politely: politely}
@@ -240,8 +240,9 @@ func (n *Node) classicSlept() {
 	}
 	c.standby, c.broken, c.returned, c.acquiring, c.requests = handover{}, handover{}, returning{}, false, nil
 	n.claimSet(claimNone)
+	c.dormant, c.told, c.waiting = true, false, ""
 	if n.nice() {
-		c.state, c.receivedAt, c.told, c.ask, c.dormant, c.waiting = rscStarting, 0, false, true, true, ""
+		c.state, c.receivedAt, c.ask = rscStarting, 0, true
 	}
 }
 

@@ -46,7 +46,11 @@ func (n *Node) convergeClassic() {
 
 // classicTick asks what a node that slept has to ask, now that all that waited for it has been read.
 func (n *Node) classicTick() {
-	if n.classic.dormant && n.peer.kind == kindClassic && n.peer.life == lifeAlive && !n.mute && !n.stop.asked {
+	if !n.classic.dormant || n.peer.kind != kindClassic || n.peer.life != lifeAlive || n.mute || n.stop.asked {
+		return
+	}
+	n.classic.dormant = false
+	if n.nice() {
 		n.askHoldings()
 	}
 }

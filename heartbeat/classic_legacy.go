@@ -14,7 +14,7 @@ import (
 // legacyRetry asks for own groups that this node does not hold.
 func (n *Node) legacyRetry() {
 	c, now := &n.classic, n.now.Mono
-	if n.nice() || c.state != rscStable || c.leaving || now < c.legacyHeld {
+	if n.nice() || c.dormant || c.state != rscStable || c.leaving || now < c.legacyHeld {
 		return
 	}
 	c.legacyHeld = 0
@@ -115,6 +115,9 @@ func (n *Node) legacyAsked(m wire.Message) {
 			continue
 		}
 		g.claim = false
+		if g.Preferred != n.cfg.Node {
+			delete(n.classic.requests, key) // both asked for it: it goes to its own node
+		}
 		if g.hold.runs() {
 			if n.classic.owed == nil {
 				n.classic.owed = map[string]bool{}
@@ -150,6 +153,10 @@ func (n *Node) legacyAnswered(m wire.Message) {
 	key := m.Get(fieldIP)
 	if _, asked := n.classic.requests[key]; !asked || m.Get("ok") != "OK" || n.stop.asked || classicSeq(m) < n.classic.takenSeq {
 		return // never asked for, refused, or from before it took everything
+	}
+	if n.late(m) {
+		n.classic.requests[key] = n.now.Mono
+		return
 	}
 	delete(n.classic.requests, key)
 	for _, g := range n.groups {

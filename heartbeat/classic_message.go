@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hapair/heartbeat/wire"
 )
@@ -61,6 +62,13 @@ func (n *Node) hear(s saying) {
 func classicSeq(m wire.Message) uint64 {
 	seq, _ := strconv.ParseUint(m.Get("seq"), 16, 64)
 	return seq
+}
+
+// late tells that a message was said so long ago, by the number of heartbeats since, that its sender may have taken this node for dead
+// after it: what it grants is not to be relied on.
+func (n *Node) late(m wire.Message) bool {
+	since := n.rx.last - min(classicSeq(m), n.rx.last)
+	return time.Duration(since)*n.cfg.Keepalive >= n.cfg.Deadtime/2
 }
 
 // sendResource says what this node holds.

@@ -77,13 +77,17 @@ type lhaSite struct {
 	carried    string        // heartbeat -R -C: what the previous run held and left running
 	latency    time.Duration // between a frame's arrival and its processing, at most
 	downtime   time.Duration // a stopped daemon is started again after this; 0 for never
+	last       *linuxHA      // the newest daemon, which may have ended
 	complaints []string      // what it logged as an error
 }
 
 // installLinuxHA makes a machine run Linux-HA.
 func installLinuxHA(m *machine, speed time.Duration) *lhaSite {
 	site := &lhaSite{m: m, speed: speed}
-	m.build = func(m *machine, cfg heartbeat.Config) (daemon, error) { return newLinuxHA(site, cfg), nil }
+	m.build = func(m *machine, cfg heartbeat.Config) (daemon, error) {
+		site.last = newLinuxHA(site, cfg)
+		return site.last, nil
+	}
 	m.exempt = func(heartbeat.Acquire) bool { return true } // what it starts is its own affair
 	return site
 }

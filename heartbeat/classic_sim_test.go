@@ -52,8 +52,8 @@ func newMixedPair(seed uint64) *mixedPair {
 
 // exempt names the acquisitions that the protocol forces upon a node of ours although the other machine runs the group.
 func (p *mixedPair) exempt(a heartbeat.Acquire) bool {
-	switch l, isLinuxHA := p.theirs.node.(*linuxHA); {
-	case !isLinuxHA:
+	switch l := p.site.last; {
+	case l == nil || p.theirs.build == nil:
 		return false
 	case !l.started[a.Group]:
 		// Its daemon was killed and started again. It does not know what the killed one had started, and says that it holds nothing.
@@ -221,6 +221,7 @@ func (p *mixedPair) calmMixed() {
 // mend is what a person does about a resource that does not run under Linux-HA, which says that it holds it all the same, because its start
 // failed or its scripts lost it: take it over.
 func (p *mixedPair) mend() {
+	p.ours.request(heartbeat.RequestCleanup, "")
 	l, isLinuxHA := p.theirs.node.(*linuxHA)
 	if !isLinuxHA {
 		return

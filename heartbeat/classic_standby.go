@@ -150,6 +150,10 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 	c := &n.classic
 	switch c.standby.phase {
 	case standbyOther:
+		if n.late(m) {
+			c.standby, c.told, c.ask = handover{}, false, true
+			return
+		}
 		c.unanswered = 0
 		n.hear(saying{seq: classicSeq(m), gone: true, hold: c.standby.which})
 		n.takeSet(c.standby.which)
