@@ -200,7 +200,7 @@ func TestResourceEventsInHeartbeatsWords(t *testing.T) {
 	}
 	log.Close()
 	want := `info: Running apache2 start
-info: apache2: Starting web server
+info: apache2 start: Starting web server
 WARN: Retrying failed stop operation [apache2]: invalid argument
 ERROR: start of "apache2": permission denied (after 1.235s)
 WARN: Resource 10.0.0.1: file does not exist`

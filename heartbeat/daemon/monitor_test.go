@@ -39,6 +39,12 @@ func (v *verdicts) set(name string, err error) {
 	v.fail[name] = err
 }
 
+func (v *verdicts) ran(name string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.runs[name]
+}
+
 func (v *verdicts) last() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -81,10 +87,10 @@ func TestChecksRiseAndFall(t *testing.T) {
 			t.Errorf("verdict %q after two successes", got)
 		}
 		c.apply(nil)
-		before := v.runs["web"]
+		before := v.ran("web")
 		time.Sleep(10 * time.Second)
-		if v.runs["web"] != before || len(a.texts()) != 0 {
-			t.Errorf("%d more runs, alarms %v", v.runs["web"]-before, a.texts())
+		if more := v.ran("web") - before; more != 0 || len(a.texts()) != 0 {
+			t.Errorf("%d more runs, alarms %v", more, a.texts())
 		}
 		cancel()
 		c.tasks.Wait()
