@@ -124,6 +124,7 @@ type classic struct {
 	sweeping   sweeping
 	politely   bool // the peer's last run ended with its word that everything is stopped
 	standby    handover
+	askSeq     uint64                   // number of the peer's newest message about a hand-over
 	tookAt     time.Duration            // when this node last asked the peer to go standby; 0 for never
 	unanswered int                      // hand-overs in a row to which the peer did not react
 	broken     handover                 // a granted hand-over that could not be carried out here, for which the peer still waits
@@ -238,7 +239,7 @@ func (n *Node) classicSlept() {
 	if n.peer.kind != kindClassic || n.stop.asked || n.member != memberActive {
 		return
 	}
-	c.standby, c.broken, c.returned, c.acquiring, c.requests = handover{}, handover{}, returning{}, false, nil
+	c.standby, c.returned, c.acquiring, c.requests = handover{}, returning{}, false, nil
 	n.claimSet(claimNone)
 	c.dormant, c.told, c.waiting = true, false, ""
 	if n.nice() {

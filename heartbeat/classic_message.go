@@ -213,7 +213,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 	case infoShutdown:
 		c.leaving = true
 	case infoStandby:
-		if c.standby.phase == standbyOther {
+		if c.standby.phase == standbyOther && seq > c.standby.after {
 			c.standby.until = n.now.Mono + standbyWork
 		}
 	}

@@ -110,6 +110,7 @@ func (n *Node) contestedClassic() {
 		}
 	}
 	n.transition(Crit, reason, "Letting go of %s resources", overlap)
+	c.standby = handover{} // the peer has cancelled it too
 	n.claimSet(c.mine &^ overlap)
 	n.sendResource("")
 	n.split = Instant{}

@@ -126,7 +126,10 @@ func (n *Node) classicAsk(m wire.Message) {
 		which = claimAll
 	}
 	seq := classicSeq(m)
+	defer func() { c.askSeq = max(c.askSeq, seq) }()
 	switch info := m.Get(fieldInfo); {
+	case info == "me" && seq < c.askSeq:
+		n.report(Info, "Ignored standby message 'me' from %s: a later hand-over has ended meanwhile", n.peer.name)
 	case info == "me" && c.standby.phase == standbyNone:
 		n.grant(which, seq)
 	case info == "me":
@@ -212,7 +215,7 @@ func (n *Node) expireHandover() {
 	c.standby = handover{}
 	c.otherStable = true
 	n.sendResource("")
-	if c.unanswered++; c.unanswered == unansweredMax {
+	if c.unanswered++; c.unanswered%unansweredMax == 0 {
 		n.unblock()
 	}
 }
