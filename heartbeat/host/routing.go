@@ -101,21 +101,38 @@ func (r *Routing) RemoveRoute(gone Route) error {
 
 // Routes lists the routes to a destination in a table, of every metric and protocol; in the kernel's order.
 func (r *Routing) Routes(dst netip.Prefix, table int) ([]Route, error) {
-	var found []netlink.Route
-	err := r.use(func(h *netlink.Handle) (err error) {
-		found, err = dumped(h.RouteListFiltered(familyOf(dst.Addr()), &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE))
-		return err
-	})
+	list, err := r.list(dst.Addr().Is6(), table, func(have Route) bool { return have.Dst == dst.Masked() })
 	if err != nil {
 		return nil, fmt.Errorf("list routes to %v: %w", dst, err)
 	}
-	var list []Route
-	for _, m := range found {
-		if route := newRoute(m, dst.Addr().Is6()); route.Dst == dst.Masked() {
-			list = append(list, route)
-		}
+	return list, nil
+}
+
+// RoutesOn lists the routes of a family in the main table that lead out of one interface.
+func (r *Routing) RoutesOn(index int, ipv6 bool) ([]Route, error) {
+	list, err := r.list(ipv6, unix.RT_TABLE_MAIN, func(have Route) bool { return have.Index == index })
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	return list, nil
+}
+
+// list lists the routes of a table that are wanted.
+func (r *Routing) list(ipv6 bool, table int, wanted func(Route) bool) (list []Route, err error) {
+	family := unix.AF_INET
+	if ipv6 {
+		family = unix.AF_INET6
+	}
+	err = r.use(func(h *netlink.Handle) error {
+		found, err := dumped(h.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE))
+		for _, m := range found {
+			if route := newRoute(m, ipv6); wanted(route) {
+				list = append(list, route)
+			}
+		}
+		return err
+	})
+	return list, err
 }
 
 // AddRule adds a rule. One that is there already is not an error.
