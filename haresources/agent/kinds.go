@@ -24,6 +24,8 @@ var kinds = map[string]opener{
 	"drbddisk":   openDRBD,
 	"MailTo":     openMailTo,
 	"portblock":  openPortblock,
+	"NFSExport":  openNFSExport,
+	"NFSServer":  openNFSServer,
 	"Conntrack":  openConntrack,
 	"IPsrcaddr":  openSrcaddr,
 	"SendArp":    openSendArp,
