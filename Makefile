@@ -5,13 +5,14 @@
 #   make demo               a firewall pair on this machine loses the power of its active node
 #   make install DESTDIR=   where a node needs it; a configuration that exists is left alone
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes
+#   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node
 #   make full               the long version of test: soak, simulation, interop five times
 #   make bench, make fuzz, make clean
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build test demo bench fuzz install full interop clean tools
+.PHONY: build test demo bench fuzz install full interop vm clean tools
 
 GO ?= go
 VERSION ?= 1.0.0
@@ -50,7 +51,10 @@ fuzz:
 interop: build tools
 	bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR)
 
-full: test interop
+vm: build
+	@testdata/vm/watchdog
+
+full: test interop vm
 	SIM_SEEDS=100000 $(GO) test -timeout 2h -run TestSimulation -v ./heartbeat | tail -n 5
 	for round in 2 3 4 5; do bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR); done
 	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
