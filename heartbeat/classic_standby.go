@@ -20,6 +20,7 @@ const (
 type handover struct {
 	phase   standbyPhase
 	which   claim // relative to the node that goes standby
+	held    claim // what this node held of it before
 	giving  bool  // this node goes standby
 	granted bool
 	working bool // this node's part is under way: say done when the groups have settled
@@ -46,7 +47,7 @@ func (n *Node) sayAsk(info string) {
 // giveSet begins to release what the peer has agreed to take.
 func (n *Node) giveSet() {
 	c := &n.classic
-	c.standby.granted, c.standby.working = true, true
+	c.standby.granted, c.standby.working, c.standby.held = true, true, c.mine&c.standby.which
 	n.claimSet(c.mine &^ c.standby.which)
 	n.sendResource(infoStandby)
 }
@@ -283,7 +284,7 @@ func (n *Node) breakOff() bool {
 	n.transition(Crit, g.Name+" could not be stopped: "+g.reason, "Hand-over of %s resources to %s broken off: they stay here", c.standby.which, n.peer.name)
 	c.broken, c.standby = c.standby, handover{}
 	c.otherStable = true
-	n.claimSet(c.mine | c.broken.which)
+	n.claimSet(c.mine | c.broken.held)
 	n.sendResource("")
 	return true
 }

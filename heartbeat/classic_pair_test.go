@@ -1,0 +1,338 @@
+package heartbeat_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"hapair/heartbeat"
+)
+
+// pairCase is one situation of a mixed pair, played with ours as alpha and as beta. Group 10.0.0.1 prefers alpha, 10.0.0.2 beta.
+type pairCase struct {
+	name     string
+	failback heartbeat.Failback
+	play     func(s *stage)
+	tolerate bool // Linux-HA logs errors in it whoever the peer is
+}
+
+// stage is a mixed pair under direction.
+type stage struct {
+	*mixedPair
+	t *testing.T
+}
+
+func newStage(t *testing.T, ours int, failback heartbeat.Failback) *stage {
+	w := newWorld(1, options{keepalive: 200 * time.Millisecond, deadtime: 2 * time.Second, initdead: 5 * time.Second, failback: failback,
+		groups: 2, links: 2, scriptTime: 50 * time.Millisecond})
+	w.script = &scenario{w: w, fails: map[string]int{}}
+	p := &mixedPair{world: w, ours: w.nodes[ours], theirs: w.nodes[1-ours]}
+	p.site = installLinuxHA(p.theirs, 50*time.Millisecond)
+	p.ours.exempt = p.exempt
+	return &stage{p, t}
+}
+
+// pass lets time pass.
+func (s *stage) pass(d time.Duration) { s.run(s.now + d) }
+
+// on wants 10.0.0.1 and 10.0.0.2 to run on these nodes, and nowhere else.
+func (s *stage) on(first, second string) {
+	s.t.Helper()
+	for i, want := range []string{first, second} {
+		if owners := s.owners(s.cfg.Groups[i].Name); !slices.Equal(owners, []string{want}) || s.fault != "" {
+			s.t.Fatalf("at %v %s runs on %v, not on %s; %s\n%s", s.now, s.cfg.Groups[i].Name, owners, want, s.fault, tail(s.world))
+		}
+	}
+}
+
+// both starts the pair and waits until it has settled.
+func (s *stage) both() {
+	s.theirs.start()
+	s.pass(100 * time.Millisecond)
+	s.ours.start()
+	s.pass(16 * time.Second)
+}
+
+func (s *stage) cut(up bool, from ...*machine) {
+	for _, c := range s.links {
+		for _, m := range from {
+			c.up[m.index] = up
+		}
+	}
+}
+
+var pairCases = []pairCase{
+	{name: "both start", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.on("alpha", "beta")
+	}},
+	{name: "ours joins a stable one without the ten seconds", failback: heartbeat.FailbackOn, play: func(s *stage) {
+		s.theirs.start()
+		s.pass(20 * time.Second)
+		s.on(s.theirs.name, s.theirs.name)
+		s.ours.start()
+		s.pass(4 * time.Second)
+		s.on("alpha", "beta")
+	}},
+	{name: "Linux-HA joins a stable one of ours", failback: heartbeat.FailbackOn, play: func(s *stage) {
+		s.ours.start()
+		s.pass(20 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+		s.theirs.start()
+		s.pass(5 * time.Second)
+		s.on("alpha", "beta")
+	}},
+	{name: "auto_failback off leaves them", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.ours.start()
+		s.pass(20 * time.Second)
+		s.theirs.start()
+		s.pass(15 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+	}},
+	{name: "ours stops and they move at once", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.ours.request(heartbeat.RequestStop, "")
+		s.pass(800 * time.Millisecond)
+		s.on(s.theirs.name, s.theirs.name)
+	}},
+	{name: "Linux-HA stops and they move at once", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.theirs.request(heartbeat.RequestStop, "")
+		s.pass(800 * time.Millisecond)
+		s.on(s.ours.name, s.ours.name)
+	}},
+	{name: "both stop", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.ours.request(heartbeat.RequestStop, "")
+		s.theirs.request(heartbeat.RequestStop, "")
+		s.pass(10 * time.Second)
+		if s.ours.node != nil || s.theirs.node != nil || len(s.owners("10.0.0.1"))+len(s.owners("10.0.0.2")) > 0 {
+			s.t.Fatalf("they have not stopped\n%s", tail(s.world))
+		}
+	}},
+	{name: "ours is killed and comes back within deadtime", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.ours.kill()
+		s.pass(500 * time.Millisecond)
+		s.ours.start()
+		s.pass(5 * time.Second)
+		s.on("alpha", "beta")
+	}},
+	{name: "ours holding everything is killed and comes back within deadtime", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.ours.start()
+		s.pass(20 * time.Second)
+		s.theirs.start()
+		s.pass(15 * time.Second)
+		s.ours.kill()
+		s.pass(500 * time.Millisecond)
+		s.on(s.ours.name, s.ours.name) // the resources do not notice
+		s.ours.start()
+		s.pass(10 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+	}},
+	{name: "Linux-HA holding everything is killed and comes back within deadtime", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.theirs.start()
+		s.pass(20 * time.Second)
+		s.ours.start()
+		s.pass(5 * time.Second)
+		s.theirs.kill()
+		s.pass(500 * time.Millisecond)
+		s.theirs.start()
+		s.pass(20 * time.Second)
+		s.on("alpha", "beta")
+	}},
+	{name: "Linux-HA is killed, comes back late, and stops what its predecessor left", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.theirs.kill()
+		s.pass(5 * time.Second)
+		s.theirs.start()
+		s.pass(10 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+	}},
+	{name: "a start fails on ours", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.script.fails["start "+s.cfg.Groups[s.ours.index].Name] = 1
+		s.both()
+		s.on(s.theirs.name, s.theirs.name)
+	}},
+	{name: "a start fails on Linux-HA and a person takes over", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.script.fails["start "+s.cfg.Groups[s.theirs.index].Name] = 1
+		s.both()
+		s.pass(40 * time.Second)
+		s.ours.request(heartbeat.RequestTakeover, "foreign")
+		s.pass(3 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+	}},
+	{name: "a stop fails on ours and is mended", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.script.fails["stop "+s.cfg.Groups[s.ours.index].Name] = 1
+		s.ours.request(heartbeat.RequestStandby, "all")
+		s.pass(3 * time.Second)
+		s.on("alpha", "beta") // it is not given away while something of it may run
+		s.ours.request(heartbeat.RequestCleanup, "")
+		s.pass(3 * time.Second)
+		s.on(s.theirs.name, s.theirs.name)
+	}},
+	{name: "partition that both notice", failback: heartbeat.FailbackOff, tolerate: true, play: func(s *stage) {
+		s.both()
+		s.cut(false, s.ours, s.theirs)
+		s.pass(8 * time.Second)
+		s.cut(true, s.ours, s.theirs)
+		s.pass(4 * time.Second)
+		s.on(s.ours.name, s.ours.name) // Linux-HA restarts, ours stays
+		s.pass(20 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+	}},
+	{name: "ours does not hear Linux-HA", failback: heartbeat.FailbackOff, tolerate: true, play: func(s *stage) {
+		s.both()
+		s.cut(false, s.theirs)
+		s.pass(8 * time.Second)
+		s.cut(true, s.theirs)
+		s.pass(5 * time.Second)
+		s.on("alpha", "beta") // it never missed ours, so ours lets go
+	}},
+	{name: "Linux-HA does not hear ours", failback: heartbeat.FailbackOff, tolerate: true, play: func(s *stage) {
+		s.both()
+		s.cut(false, s.ours)
+		s.pass(8 * time.Second)
+		s.on(s.theirs.name, s.theirs.name) // ours hears that, and lets go
+		s.cut(true, s.ours)
+		s.pass(5 * time.Second)
+		s.on(s.ours.name, s.ours.name) // it restarts
+	}},
+	{name: "Linux-HA freezes", failback: heartbeat.FailbackOff, tolerate: true, play: func(s *stage) {
+		s.both()
+		s.theirs.paused = true
+		s.pass(8 * time.Second)
+		s.theirs.resume()
+		s.pass(30 * time.Second)
+		for _, g := range s.cfg.Groups {
+			if owners := s.owners(g.Name); len(owners) != 1 {
+				s.t.Fatalf("%s runs on %v\n%s", g.Name, owners, tail(s.world))
+			}
+		}
+	}},
+	{name: "partition shorter than deadtime", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		s.cut(false, s.ours, s.theirs)
+		s.pass(1200 * time.Millisecond)
+		s.cut(true, s.ours, s.theirs)
+		s.pass(5 * time.Second)
+		s.on("alpha", "beta")
+	}},
+	{name: "legacy: both start, power cut, return", failback: heartbeat.FailbackLegacy, play: func(s *stage) {
+		s.both()
+		s.on("alpha", "beta")
+		for _, m := range []*machine{s.ours, s.theirs} {
+			m.powerCut()
+			s.pass(4 * time.Second)
+			s.on(s.nodes[1-m.index].name, s.nodes[1-m.index].name)
+			m.powered = true
+			m.start()
+			s.pass(8 * time.Second)
+			s.on("alpha", "beta")
+		}
+	}},
+	{name: "upgrade and the way back", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		build, exempt := s.theirs.build, s.theirs.exempt
+		s.theirs.request(heartbeat.RequestStop, "")
+		s.pass(3 * time.Second)
+		s.theirs.build, s.theirs.exempt = nil, nil
+		s.theirs.start()
+		s.pass(5 * time.Second)
+		s.on(s.ours.name, s.ours.name) // auto_failback off
+		s.theirs.request(heartbeat.RequestTakeover, "all")
+		s.pass(2 * time.Second)
+		s.on(s.theirs.name, s.theirs.name)
+		s.theirs.request(heartbeat.RequestStop, "")
+		s.pass(3 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+		s.theirs.build, s.theirs.exempt = build, exempt
+		s.theirs.start()
+		s.pass(5 * time.Second)
+		s.on(s.ours.name, s.ours.name)
+		s.ours.request(heartbeat.RequestStandby, "all")
+		s.pass(3 * time.Second)
+		s.on(s.theirs.name, s.theirs.name)
+	}},
+}
+
+func TestMixedPair(t *testing.T) {
+	for _, c := range pairCases {
+		for ours, name := range []string{"alpha", "beta"} {
+			t.Run(fmt.Sprintf("%s/ours is %s", c.name, name), func(t *testing.T) {
+				s := newStage(t, ours, c.failback)
+				c.play(s)
+				if len(s.site.complaints) > 0 && !c.tolerate {
+					t.Errorf("Linux-HA logs as errors: %q\n%s", s.site.complaints, tail(s.world))
+				}
+			})
+		}
+	}
+}
+
+// TestMixedHandOver tries each command with each set, from each side.
+func TestMixedHandOver(t *testing.T) {
+	for ours := range 2 {
+		for asks := range 2 {
+			for _, kind := range []heartbeat.RequestKind{heartbeat.RequestStandby, heartbeat.RequestTakeover} {
+				for _, which := range []string{"all", "local", "foreign", "failback"} {
+					t.Run(fmt.Sprintf("ours %d, node %d asks %d %s", ours, asks, kind, which), func(t *testing.T) {
+						s := newStage(t, ours, heartbeat.FailbackOff)
+						s.both()
+						s.nodes[asks].request(kind, which)
+						s.pass(4 * time.Second)
+						s.on(afterRequest(s, asks, kind, which))
+						if len(s.site.complaints) > 0 {
+							t.Errorf("Linux-HA logs as errors: %q", s.site.complaints)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// afterRequest is where both groups belong when each ran on its own node before. A Linux-HA node takes the word failback of another one's
+// hb_takeover for all.
+func afterRequest(s *stage, asks int, kind heartbeat.RequestKind, which string) (first, second string) {
+	me, other := s.nodes[asks].name, s.nodes[1-asks].name
+	target := map[heartbeat.RequestKind]string{heartbeat.RequestStandby: other, heartbeat.RequestTakeover: me}[kind]
+	places := []string{"alpha", "beta"}
+	for i, g := range s.cfg.Groups {
+		local := g.Preferred == me
+		if which == "all" || which == "local" && local || which == "foreign" && !local {
+			places[i] = target
+		}
+	}
+	return places[0], places[1]
+}
+
+// A live peer that never answers reqnodes must not hold up the start for ever.
+func TestReqnodesUnanswered(t *testing.T) {
+	cfg := newWorld(1, options{keepalive: 200 * time.Millisecond, deadtime: 2 * time.Second, initdead: 5 * time.Second, groups: 1, links: 1}).cfg
+	cfg.Node, cfg.Peer = "alpha", "beta"
+	now := heartbeat.Instant{Mono: time.Minute, Boot: time.Minute, Wall: epoch}
+	node, err := heartbeat.New(cfg, heartbeat.Boot{Generation: 1, UUID: [16]byte{1}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	for seq := 1; seq < 75; seq++ {
+		now.Mono, now.Boot = now.Mono+cfg.Keepalive, now.Boot+cfg.Keepalive
+		status := message("status", "st", "up", "dt", "7d0", "protocol", "1", "src", "beta", "seq", fmt.Sprintf("%x", seq), "hg", "5", "ts", "1")
+		out := node.Step(now, heartbeat.Received{Link: cfg.Links[0].ID, Msg: status})
+		for _, a := range append(out, node.Step(now, heartbeat.Tick{})...) {
+			if send, ok := a.(heartbeat.Send); ok && send.Msg.Kind() == "reqnodes" {
+				asked++
+			}
+		}
+	}
+	if asked < 8 || asked > 12 {
+		t.Errorf("it asked %d times in 15 s", asked)
+	}
+	if s := node.Status(); s.Member != "active" {
+		t.Errorf("after 15 s it is still %s", s.Member)
+	}
+}
