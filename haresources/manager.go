@@ -381,13 +381,6 @@ func (it *item) line(text string) {
 	it.status.LastLine = text
 }
 
-// state is the last known state.
-func (it *item) state() State {
-	it.mu.Lock()
-	defer it.mu.Unlock()
-	return it.status.State
-}
-
 // indexOf finds a resource among items.
 func indexOf(items []*item, r Resource) int {
 	return slices.IndexFunc(items, func(it *item) bool { return it.resource().Same(r) })

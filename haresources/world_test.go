@@ -24,16 +24,16 @@ type world struct {
 
 // fake is one pretended resource. Its fields say how it misbehaves.
 type fake struct {
-	w                         *world
-	name                      string
-	state                     haresources.State
-	statusErr, startErr       error
-	stopFails                 int // how many stops fail before one succeeds
-	startTakes, stopTakes     time.Duration
-	startSticks, watchReports bool
-	pragma                    string
-	closed, watched           int
-	report                    func(haresources.State, error)
+	w                     *world
+	name                  string
+	state                 haresources.State
+	statusErr, startErr   error
+	stopFails             int // how many stops fail before one succeeds
+	startTakes, stopTakes time.Duration
+	startSticks           bool
+	pragma                string
+	closed, watched       int
+	report                func(haresources.State, error)
 }
 
 func newWorld() *world { return &world{fakes: map[string]*fake{}} }

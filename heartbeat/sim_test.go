@@ -66,28 +66,27 @@ type daemon interface {
 
 // machine is one computer: it outlives its daemon, and its resources do too.
 type machine struct {
-	w          *world
-	index      int
-	name       string
-	build      func(m *machine, cfg heartbeat.Config) (daemon, error) // nil: a node of ours
-	exempt     func(a heartbeat.Acquire) bool                         // acquisitions that checkAcquire does not judge; nil for none
-	node       daemon                                                 // nil while the daemon does not run
-	boot       heartbeat.Boot
-	powered    bool
-	paused     bool
-	inbox      []heartbeat.Received // frames that wait while the machine is paused
-	pending    []heartbeat.Event    // completions that wait while it is paused
-	tickID     uint64
-	runs       map[string]bool          // what really runs
-	until      map[string]time.Duration // leases, as the kernel holds them
-	current    map[string]heartbeat.OpID
-	heard      time.Duration // when news of the other was last handed to the node
-	newest     uint64        // generation and number of that news
-	started    time.Duration
-	requestID  uint64
-	fenceOp    heartbeat.OpID // the attempt under way
-	alarms     []heartbeat.Alarm
-	lastStatus string
+	w         *world
+	index     int
+	name      string
+	build     func(m *machine, cfg heartbeat.Config) (daemon, error) // nil: a node of ours
+	exempt    func(a heartbeat.Acquire) bool                         // acquisitions that checkAcquire does not judge; nil for none
+	node      daemon                                                 // nil while the daemon does not run
+	boot      heartbeat.Boot
+	powered   bool
+	paused    bool
+	inbox     []heartbeat.Received // frames that wait while the machine is paused
+	pending   []heartbeat.Event    // completions that wait while it is paused
+	tickID    uint64
+	runs      map[string]bool          // what really runs
+	until     map[string]time.Duration // leases, as the kernel holds them
+	current   map[string]heartbeat.OpID
+	heard     time.Duration // when news of the other was last handed to the node
+	newest    uint64        // generation and number of that news
+	started   time.Duration
+	requestID uint64
+	fenceOp   heartbeat.OpID // the attempt under way
+	alarms    []heartbeat.Alarm
 }
 
 // cable is one link, with each direction on its own.

@@ -120,7 +120,7 @@ func (w *world) calm() {
 	}
 	w.run(w.now + 30*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)
 	for _, m := range w.nodes {
-		m.start() // a fencing that was under way
+		m.start()                               // a fencing that was under way
 		m.request(heartbeat.RequestCleanup, "") // a stop that was under way, and failed
 	}
 	w.run(w.now + 60*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)

@@ -19,11 +19,10 @@ import (
 type fakeDaemon struct {
 	run string
 
-	mu      sync.Mutex
-	status  daemon.Status
-	refuse  string
-	got     []daemon.Request
-	running bool
+	mu     sync.Mutex
+	status daemon.Status
+	refuse string
+	got    []daemon.Request
 }
 
 // startFake serves until the test ends.

@@ -98,9 +98,6 @@ func (g *groups) finished(group string, q *groupQueue) {
 	g.next(group, q)
 }
 
-// moving tells whether any group is being worked on.
-func (g *groups) moving() bool { return len(g.queues) > 0 }
-
 // errSuperseded answers an Acquire that a Release overtook.
 var errSuperseded = errors.New("cancelled: the group is released")
 

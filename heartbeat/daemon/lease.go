@@ -49,7 +49,6 @@ type leases struct {
 	mu       sync.Mutex
 	where    map[string][]haresources.Location // by group
 	attached []string
-	macs     []string
 }
 
 // newLeases makes the lease stand for a configuration. An error means that this node serves without one; it says why.
