@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -147,6 +148,10 @@ func (j job) effective(l *lab.Lab, s scenario) (copies, error) {
 	}
 	if err != nil {
 		return c, fmt.Errorf("copy the configuration: %w", err)
+	}
+	// The copy is readable by its owner only, whatever the files' own modes: `heartbeat check` is what complains of those.
+	if err := os.Chmod(filepath.Join(dir, "authkeys"), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, err
 	}
 	set := maps.Clone(s.set)
 	if set == nil {
