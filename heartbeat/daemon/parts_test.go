@@ -98,6 +98,7 @@ func TestBadFramesAreOneLineAMinute(t *testing.T) {
 			t.Errorf("at once: %q", lines)
 		}
 		time.Sleep(2 * badEvery)
+		synctest.Wait()
 		if len(lines) != 2 || !strings.Contains(lines[1], "1002 invalid frame(s) dropped, last from 10.0.0.66 (1 too long, 1 unknown key index, 1000 wrong signature)") ||
 			!strings.Contains(lines[1], "compare authkeys") {
 			t.Errorf("after a minute: %q", lines)
@@ -105,6 +106,7 @@ func TestBadFramesAreOneLineAMinute(t *testing.T) {
 		say.Store(false)
 		b.add(wire.ErrDigest, "")
 		time.Sleep(2 * badEvery)
+		synctest.Wait()
 		if len(lines) != 2 || b.totals()["wrong signature"] != 1001 {
 			t.Errorf("log_badpack off: %q, %v", lines, b.totals())
 		}
@@ -124,8 +126,8 @@ func TestFIFOMessages(t *testing.T) {
 		m    wire.Message
 		want string
 	}{
-		{message("t", "ask_resources", "rsc_hold", "foreign", "info", "me"), `{0 1 foreign  a local program (FIFO)}`},
-		{message("t", "hb_takeover", "rsc_hold", "local"), `{0 2 local  a local program (FIFO)}`},
+		{message("t", "ask_resources", "rsc_hold", "foreign", "info", "me"), `1 foreign a local program (FIFO)`},
+		{message("t", "hb_takeover", "rsc_hold", "local"), `2 local a local program (FIFO)`},
 		{message("t", "ask_resources", "info", "other"), "only \"me\""},
 		{message("t", "backup-done", "info", "x"), "backup-done"},
 		{message("t", "status", "st", "dead"), "daemon's own"},
@@ -138,7 +140,7 @@ func TestFIFOMessages(t *testing.T) {
 		got := refused
 		switch ev := ev.(type) {
 		case heartbeat.Request:
-			got = fmt.Sprint(ev)
+			got = fmt.Sprintf("%d %s %s", ev.Kind, ev.Which, ev.By)
 		case heartbeat.Submit:
 			got = ev.Msg.Kind()
 		}
