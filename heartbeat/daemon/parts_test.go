@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -84,21 +86,33 @@ func TestSeriesRunsOneAtATimeInOrder(t *testing.T) {
 
 func TestBadFramesAreOneLineAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var lines []string
+		var mu sync.Mutex
+		var said []string
 		var say atomic.Bool
 		say.Store(true)
-		b := newBadFrames("bcast eth0", &say, func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) })
+		b := newBadFrames("bcast eth0", &say, func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, fmt.Sprintf(format, args...))
+		})
+		read := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(said)
+		}
 		b.add(fmt.Errorf("%w: junk", wire.ErrMalformed), "10.0.0.9")
 		for range 1000 {
 			b.add(wire.ErrDigest, "10.0.0.66")
 		}
 		b.add(wire.ErrKey, "10.0.0.66")
 		b.add(wire.ErrTooLong, "10.0.0.66")
+		lines := read()
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "bcast eth0: 1 invalid frame(s) dropped, last from 10.0.0.9 (1 malformed): something else") {
 			t.Errorf("at once: %q", lines)
 		}
 		time.Sleep(2 * badEvery)
 		synctest.Wait()
+		lines = read()
 		if len(lines) != 2 || !strings.Contains(lines[1], "1002 invalid frame(s) dropped, last from 10.0.0.66 (1 too long, 1 unknown key index, 1000 wrong signature)") ||
 			!strings.Contains(lines[1], "compare authkeys") {
 			t.Errorf("after a minute: %q", lines)
@@ -107,6 +121,7 @@ func TestBadFramesAreOneLineAMinute(t *testing.T) {
 		b.add(wire.ErrDigest, "")
 		time.Sleep(2 * badEvery)
 		synctest.Wait()
+		lines = read()
 		if len(lines) != 2 || b.totals()["wrong signature"] != 1001 {
 			t.Errorf("log_badpack off: %q, %v", lines, b.totals())
 		}

@@ -65,6 +65,13 @@ func (d *fakeWatchdog) Disarm() error {
 	return nil
 }
 
+// times tells how often it was fed.
+func (d *fakeWatchdog) times() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fedTimes
+}
+
 // bitten tells whether the device has reset the machine by now.
 func (d *fakeWatchdog) bitten() bool {
 	d.mu.Lock()
@@ -102,8 +109,8 @@ func TestWatchdogBitesOnlyWhenTheLoopIsDead(t *testing.T) {
 				t.Fatalf("a healthy node was reset after %v", time.Since(began))
 			}
 		}
-		if d.fedTimes < 250 {
-			t.Errorf("fed %d times in 30 s", d.fedTimes)
+		if d.times() < 250 {
+			t.Errorf("fed %d times in 30 s", d.times())
 		}
 		time.Sleep(1900 * time.Millisecond)
 		if d.bitten() {
