@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"hapair/haresources"
 	"hapair/heartbeat"
@@ -98,6 +99,32 @@ func (g *groups) finished(group string, q *groupQueue) {
 	g.next(group, q)
 }
 
+// stander is a manager that can make a group ready that this node does not hold.
+type stander interface {
+	Standby(ctx context.Context, group string) error
+}
+
+// standbyAfter is how long a node that starts waits before it makes groups ready that it does not hold: what it is to hold comes first.
+const standbyAfter = time.Second
+
+// standBy makes a group ready for a takeover, when this node has not taken it by then.
+func (g *groups) standBy(group string) {
+	m, ok := g.manager.(stander)
+	if !ok {
+		return
+	}
+	g.tasks.Go(func() {
+		select {
+		case <-time.After(standbyAfter):
+		case <-g.ctx.Done():
+			return
+		}
+		if err := m.Standby(g.ctx, group); err != nil {
+			g.log.Errorf("Resource group %s is not ready for a takeover here: %v", group, err)
+		}
+	})
+}
+
 // errSuperseded answers an Acquire that a Release overtook.
 var errSuperseded = errors.New("cancelled: the group is released")
 
@@ -110,6 +137,9 @@ func (g *groups) work(ctx context.Context, a heartbeat.Action) heartbeat.Done {
 		return g.release(ctx, a)
 	case heartbeat.Examine:
 		running, err := g.manager.Examine(ctx, a.Group)
+		if err == nil && !running {
+			g.standBy(a.Group)
+		}
 		return heartbeat.Done{Op: a.Op, Running: running, Err: err}
 	case heartbeat.Announce:
 		if err := g.manager.Announce(ctx, a.Group); err != nil {
