@@ -12,7 +12,13 @@ type Stander interface {
 	Standby(ctx context.Context) error
 }
 
-// Standby makes a group ready for a takeover by this node. It does nothing where the group is held, or is being worked on.
+// Foreseer is an agent that can prepare, while its group is held, for the moment when it is given away.
+type Foreseer interface {
+	Foresee(ctx context.Context) error
+}
+
+// Standby makes a group ready for its next change: for a takeover by this node, or, where it is held, for being given away. It does
+// nothing while the group is being worked on.
 func (m *Manager) Standby(ctx context.Context, name string) error {
 	g, err := m.find(name)
 	if err != nil {
@@ -24,15 +30,17 @@ func (m *Manager) Standby(ctx context.Context, name string) error {
 	default:
 		return nil
 	}
-	if m.Held(name) {
-		return nil
-	}
+	held := m.Held(name)
 	var errs []error
 	for _, it := range g.snapshot() {
-		if a, ok := it.agent.(Stander); ok {
-			if err := a.Standby(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("make %s ready: %w", quote(it.spec()), err))
-			}
+		var err error
+		if a, ok := it.agent.(Foreseer); ok && held {
+			err = a.Foresee(ctx)
+		} else if a, ok := it.agent.(Stander); ok && !held {
+			err = a.Standby(ctx)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("make %s ready: %w", quote(it.spec()), err))
 		}
 	}
 	return errors.Join(errs...)

@@ -118,6 +118,17 @@ func (f *firewall) Standby(ctx context.Context) error {
 	return f.load(ctx, roleActive, roleStandby)
 }
 
+// Foresee tries the standby rules while the active ones are in force, so that giving the group away has nothing left to try.
+func (f *firewall) Foresee(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, own := f.paths[roleStandby]; !own {
+		return nil
+	}
+	_, err := f.compile(ctx, roleStandby)
+	return err
+}
+
 // Prepare loads the active rules before the group is taken over.
 func (f *firewall) Prepare(ctx context.Context) error {
 	f.mu.Lock()

@@ -107,7 +107,7 @@ type stander interface {
 // standbyAfter is how long a node that starts waits before it makes groups ready that it does not hold: what it is to hold comes first.
 const standbyAfter = time.Second
 
-// standBy makes a group ready for a takeover, when this node has not taken it by then.
+// standBy makes a group ready for its next change.
 func (g *groups) standBy(group string) {
 	m, ok := g.manager.(stander)
 	if !ok {
