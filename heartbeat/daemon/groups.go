@@ -105,7 +105,7 @@ type stander interface {
 }
 
 // standbyAfter is how long a node that starts waits before it makes groups ready that it does not hold: what it is to hold comes first.
-const standbyAfter = time.Second
+const standbyAfter = 250 * time.Millisecond
 
 // standBy makes a group ready for its next change.
 func (g *groups) standBy(group string) {

@@ -54,7 +54,18 @@ func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 		}
 		requireLaboratory(t, "scenarios", strings.Join(reasons, "; "))
 	}
-	for _, run := range report.Runs {
+	for i, run := range report.Runs {
+		// Everything here is measured in milliseconds on a machine that may stand still for longer: what fails is performed again,
+		// twice at most, and has failed when it never passes.
+		for again := 0; again < 2 && !run.Passed; again++ {
+			t.Logf("%s with %v: %s; once more", run.Scenario, run.Implementations, run.Failure)
+			repeat := o
+			repeat.Scenarios, repeat.Pairs = []string{run.Scenario}, [][2]string{run.Implementations}
+			if second, err := rehearsal.Rehearse(t.Context(), repeat); err == nil && len(second.Runs) == 1 {
+				run = second.Runs[0]
+				report.Runs[i] = run
+			}
+		}
 		if !run.Passed {
 			t.Errorf("%s with %v failed: %s\n%s", run.Scenario, run.Implementations, run.Failure, story(run))
 			continue
