@@ -235,10 +235,17 @@ func (n *node) openWatchdog(notes map[string]string) *watchdog {
 
 // openLease opens the kernel's lease, as far as this machine grants one.
 func (n *node) openLease() leaseKeeper {
-	if n.Unmanaged || n.config.Lease == "off" || n.config.Peer == "" {
+	wanted := !n.Unmanaged && n.config.Lease != "off" && n.config.Peer != ""
+	lease, err := host.OpenLease(host.LeaseDir)
+	if !wanted {
+		if err == nil { // one that a killed predecessor left would keep the addresses mute
+			err = lease.Remove()
+		}
+		if err != nil {
+			n.log.Debugf("No lease is wanted, and none could be removed: %v", err)
+		}
 		return nil
 	}
-	lease, err := host.OpenLease(host.LeaseDir)
 	if err != nil {
 		n.log.Errorf("No lease: %v. If this daemon is frozen or killed its addresses go on answering while %s takes over", err, n.config.Peer)
 		return nil
