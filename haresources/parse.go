@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"hapair/heartbeat/fault"
 )
@@ -270,20 +269,5 @@ func (p *parser) group(words []word, pragmas []pragma) {
 	p.table.Groups = append(p.table.Groups, g)
 }
 
-// quote puts a word into a message: in quotes, bounded, and with nothing that a terminal would obey.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		s = s[:most]
-		for len(s) > 0 && !utf8.ValidString(s) {
-			s = s[:len(s)-1]
-		}
-		s += "…"
-	}
-	return `"` + strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s) + `"`
-}
+// quote puts a word into a message.
+func quote(s string) string { return fault.Quote(s) }

@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
 
 	"hapair/heartbeat/fault"
 )
@@ -210,20 +209,5 @@ func oddBlank(text []byte) int {
 	})
 }
 
-// quote puts a word into a message: in quotes, bounded, and with nothing that a terminal would obey.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		s = s[:most]
-		for len(s) > 0 && !utf8.ValidString(s) {
-			s = s[:len(s)-1]
-		}
-		s += "…"
-	}
-	return `"` + strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s) + `"`
-}
+// quote puts a word into a message.
+func quote(s string) string { return fault.Quote(s) }

@@ -55,8 +55,9 @@ func (e *engine) mirror(a heartbeat.Mirrors) {
 		e.reloads.Lock()
 		defer e.reloads.Unlock()
 		var want []link.Spec
+		targets := e.mirrorTargets(e.conf())
 		for _, base := range a.Bases {
-			for _, target := range e.mirrorTargets(e.conf()) {
+			for _, target := range targets {
 				if spec, ok := mirrorSpec(target, base); ok {
 					want = append(want, spec)
 				}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Severity ranks a Fault; a List with an Error in it must not be started from.
@@ -150,4 +151,22 @@ func distance(a, b string) int {
 		previous2, previous, current = previous, current, previous2
 	}
 	return previous[len(b)]
+}
+
+// Quote puts a word into a message: in quotes, bounded, and with nothing that a terminal would obey.
+func Quote(s string) string {
+	const most = 80
+	if len(s) > most {
+		s = s[:most]
+		for len(s) > 0 && !utf8.ValidString(s) {
+			s = s[:len(s)-1]
+		}
+		s += "…"
+	}
+	return `"` + strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s) + `"`
 }
