@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"hapair/heartbeat"
 )
@@ -15,6 +16,7 @@ type inbox struct {
 	wake chan struct{} // a token when there is something
 
 	mu     sync.Mutex
+	came   atomic.Pointer[func()] // called when a message came
 	links  []*ring[heartbeat.Received]
 	posted []any // heartbeat.Event or func(): see loop.handle
 }
@@ -30,10 +32,17 @@ func (b *inbox) attach() (put func(heartbeat.Received), detach func()) {
 	b.links = append(b.links, queue)
 	put = func(m heartbeat.Received) {
 		queue.put(m)
-		wake(b.wake)
+		if came := b.came.Load(); came != nil {
+			(*came)()
+		} else {
+			wake(b.wake)
+		}
 	}
 	return put, func() { b.detach(queue) }
 }
+
+// arrived has f called, by the link's reader, after each message instead of leaving a token.
+func (b *inbox) arrived(f func()) { b.came.Store(&f) }
 
 // detach removes a link's queue.
 func (b *inbox) detach(queue *ring[heartbeat.Received]) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -33,15 +34,23 @@ func bubbleClock() func() heartbeat.Instant {
 type bubbleAlarm struct {
 	clock func() heartbeat.Instant
 	c     chan struct{}
+	end   chan struct{}
 	mu    sync.Mutex
 	timer *time.Timer
 }
 
 func newBubbleAlarm(clock func() heartbeat.Instant) *bubbleAlarm {
-	return &bubbleAlarm{clock: clock, c: make(chan struct{}, 1)}
+	return &bubbleAlarm{clock: clock, c: make(chan struct{}, 1), end: make(chan struct{})}
 }
 
-func (a *bubbleAlarm) C() <-chan struct{} { return a.c }
+func (a *bubbleAlarm) Wait() error {
+	select {
+	case <-a.c:
+		return nil
+	case <-a.end:
+		return os.ErrClosed
+	}
+}
 
 func (a *bubbleAlarm) Set(boot time.Duration) error {
 	a.mu.Lock()
@@ -56,6 +65,7 @@ func (a *bubbleAlarm) Set(boot time.Duration) error {
 func (a *bubbleAlarm) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	close(a.end)
 	if a.timer != nil {
 		a.timer.Stop()
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,26 +16,29 @@ type core interface {
 	Status() heartbeat.Status
 }
 
-// alarm wakes the loop at an instant of the boot clock; *host.Alarm is the real one.
+// alarm wakes the loop at an instant of the boot clock; *host.Alarm is the real one. Wait ends with an error after Close.
 type alarm interface {
-	C() <-chan struct{}
+	Wait() error
 	Set(boot time.Duration) error
 	Close() error
 }
 
-// loop is the only goroutine that touches the core. It never waits for anything but its inbox and its alarm.
+// loop is the only place that touches the core, one goroutine at a time. It never waits for anything but its inbox and its
+// alarm. Whoever brings a message or an expiry takes a turn itself when nobody else is at it: handing over to another
+// goroutine would wake a second thread, which costs several times what a heartbeat does.
 type loop struct {
-	core  core
 	clock func() heartbeat.Instant
 	alarm alarm
 	in    *inbox
 	act   func(heartbeat.Action)  // carries one action out, without blocking
 	after func(heartbeat.Instant) // called at the end of each turn, without blocking; may be nil
 	log   *Log
+	worst atomic.Int64 // nanoseconds: the latest that the loop was ever woken
 
-	armed time.Duration   // what the alarm is set to, 0 for nothing
-	halt  *heartbeat.Halt // set by the action that ends the loop
-	worst atomic.Int64    // nanoseconds: the latest that the loop was ever woken
+	turning sync.Mutex // held during a turn; guards the core and what follows
+	core    core
+	armed   time.Duration   // what the alarm is set to, 0 for nothing
+	halt    *heartbeat.Halt // set by the action that ends the loop
 }
 
 // The loop suspects itself: when it is woken later than it asked by more than stall, its link readers may be late as well,
@@ -45,16 +49,53 @@ const (
 	settleMost  = 20 * time.Millisecond
 )
 
-// run works until the core halts or the context ends; the context is for emergencies, a polite stop is a request.
+// run works until the core halts or the context ends; the context is for emergencies, a polite stop is a request. Closing
+// the alarm ends what run leaves behind.
 func (l *loop) run(ctx context.Context) *heartbeat.Halt {
+	l.in.arrived(l.received)
+	l.turning.Lock()
 	l.step(l.clock(), heartbeat.Tick{})
-	for l.halt == nil && ctx.Err() == nil {
+	l.turning.Unlock()
+	go l.ring()
+	for {
+		l.turning.Lock()
 		l.turn()
-		if l.halt == nil {
-			l.wait(ctx)
+		halt := l.halt
+		l.turning.Unlock()
+		if halt != nil || ctx.Err() != nil {
+			return halt
+		}
+		select {
+		case <-l.in.wake:
+		case <-ctx.Done():
 		}
 	}
-	return l.halt
+}
+
+// ring takes a turn at each expiry of the alarm.
+func (l *loop) ring() {
+	for l.alarm.Wait() == nil {
+		l.turning.Lock()
+		l.armed = 0
+		l.turn()
+		l.turning.Unlock()
+	}
+}
+
+// received is called by a link's reader after it put a message into the inbox. It leaves to the others what a reader must
+// not do: wait for readers, and whatever was posted, which may stop this link.
+func (l *loop) received() {
+	if !l.turning.TryLock() {
+		wake(l.in.wake)
+		return
+	}
+	defer l.turning.Unlock()
+	now := l.clock()
+	if l.late(now) > stall {
+		wake(l.in.wake)
+		return
+	}
+	l.work(now)
 }
 
 // turn does everything that is there to be done now. The clock is read once for what was waiting, and again before anything
@@ -68,16 +109,36 @@ func (l *loop) turn() {
 			now = l.clock()
 		}
 	}
-	l.in.drain(func(m heartbeat.Received) { l.step(now, m) })
 	if posted := l.in.takePosted(); len(posted) > 0 {
+		l.drain(now) // first what was there before
 		now = l.handle(posted)
 	}
+	l.work(now)
+}
+
+// work is the part of a turn that a reader may do.
+func (l *loop) work(now heartbeat.Instant) {
+	l.drain(now)
 	if l.halt == nil && l.late(now) >= 0 {
 		l.step(now, heartbeat.Tick{})
+	}
+	if l.halt != nil {
+		wake(l.in.wake) // for run to see it
+		return
 	}
 	if l.after != nil {
 		l.after(now)
 	}
+	l.arm()
+}
+
+// drain gives the core the messages that wait.
+func (l *loop) drain(now heartbeat.Instant) {
+	l.in.drain(func(m heartbeat.Received) {
+		if l.halt == nil {
+			l.step(now, m)
+		}
+	})
 }
 
 // late is how long before now the core wanted to be woken; negative before that. A machine that was suspended is late by
@@ -134,33 +195,16 @@ func (l *loop) step(now heartbeat.Instant, ev heartbeat.Event) {
 	}
 }
 
-// wait sleeps until something is in the inbox or the core is due.
-func (l *loop) wait(ctx context.Context) {
+// arm sets the alarm to when the core is due.
+func (l *loop) arm() {
 	due := l.core.Wake().Boot
 	if due == l.armed { // most messages change no deadline
-		l.sleep(ctx)
 		return
 	}
 	l.armed = due
 	if err := l.alarm.Set(due); err != nil {
 		l.armed = 0
 		l.log.Critf("Cannot set the timer (%v): running on a coarse one", err)
-		select {
-		case <-l.in.wake:
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-		}
-		return
-	}
-	l.sleep(ctx)
-}
-
-// sleep waits for whatever comes first.
-func (l *loop) sleep(ctx context.Context) {
-	select {
-	case <-l.in.wake:
-	case <-l.alarm.C():
-		l.armed = 0
-	case <-ctx.Done():
+		time.AfterFunc(10*time.Millisecond, func() { wake(l.in.wake) })
 	}
 }

@@ -12,15 +12,18 @@ import (
 
 // Alarm wakes its owner at an instant of CLOCK_BOOTTIME, to a few microseconds, and at once on resume when that instant
 // passed during suspension. The Go runtime's own timers are rounded to the next millisecond by epoll and wake twice.
-// Its system calls are raw for the reason given at readClock. Not safe for concurrent use, except for Close.
+// Its system calls are raw for the reason given at readClock. One goroutine may Wait
+// while another one Sets; Close may be called at any time.
 type Alarm struct {
 	file *os.File
 	raw  syscall.RawConn
-	c    chan struct{}
 
 	spec  unix.ItimerSpec
 	errno syscall.Errno
 	set   func(fd uintptr) // kept, so that Set does not allocate a closure
+
+	count [8]byte
+	read  func(fd uintptr) bool // kept, as set
 }
 
 // NewAlarm makes a disarmed alarm. Close it when done.
@@ -29,33 +32,27 @@ func NewAlarm() (*Alarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create timer: %w", err)
 	}
-	a := &Alarm{file: os.NewFile(uintptr(fd), "timerfd"), c: make(chan struct{}, 1)}
+	a := &Alarm{file: os.NewFile(uintptr(fd), "timerfd")}
 	if a.raw, err = a.file.SyscallConn(); err != nil {
 		a.file.Close()
 		return nil, fmt.Errorf("create timer: %w", err)
 	}
-	a.set = a.settime
-	go a.run()
+	a.set, a.read = a.settime, a.expired
 	return a, nil
 }
 
-// run turns expiries of the timer into tokens; it ends when the file is closed.
-func (a *Alarm) run() {
-	var count [8]byte
-	read := func(fd uintptr) bool {
-		_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
-		return errno != unix.EAGAIN
+// Wait waits for the next expiry of the timer. It ends with an error when the alarm is closed.
+func (a *Alarm) Wait() error {
+	if err := a.raw.Read(a.read); err != nil {
+		return fmt.Errorf("wait for timer: %w", err)
 	}
-	for a.raw.Read(read) == nil {
-		select {
-		case a.c <- struct{}{}:
-		default:
-		}
-	}
+	return nil
 }
 
-// C delivers one token for each expiry; a token that nobody took is not doubled.
-func (a *Alarm) C() <-chan struct{} { return a.c }
+func (a *Alarm) expired(fd uintptr) bool {
+	_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&a.count)), uintptr(len(a.count)))
+	return errno != unix.EAGAIN
+}
 
 // Set arms the alarm for that instant of CLOCK_BOOTTIME, replacing what was set; an instant in the past fires at once, and
 // a negative one disarms.
@@ -77,5 +74,5 @@ func (a *Alarm) settime(fd uintptr) {
 	_, _, a.errno = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&a.spec)), 0, 0, 0)
 }
 
-// Close ends the alarm and its goroutine.
+// Close ends the alarm and whoever waits for it.
 func (a *Alarm) Close() error { return a.file.Close() }

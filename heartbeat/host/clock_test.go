@@ -30,7 +30,9 @@ func TestAlarmIsPrecise(t *testing.T) {
 		if err := alarm.Set(due); err != nil {
 			t.Fatal(err)
 		}
-		<-alarm.C()
+		if err := alarm.Wait(); err != nil {
+			t.Fatal(err)
+		}
 		late = append(late, host.ReadClocks().Boot-due)
 	}
 	slices.Sort(late)
@@ -46,13 +48,21 @@ func TestAlarmInThePastFiresAndDisarmedDoesNot(t *testing.T) {
 	}
 	defer alarm.Close()
 	alarm.Set(0)
-	<-alarm.C()
+	if err := alarm.Wait(); err != nil {
+		t.Fatal(err)
+	}
 	alarm.Set(host.ReadClocks().Boot + 20*time.Millisecond)
 	alarm.Set(-1)
+	fired := make(chan error, 1)
+	go func() { fired <- alarm.Wait() }()
 	select {
-	case <-alarm.C():
-		t.Error("a disarmed alarm fired")
+	case err := <-fired:
+		t.Errorf("a disarmed alarm fired (%v)", err)
 	case <-time.After(60 * time.Millisecond):
+	}
+	alarm.Close()
+	if err := <-fired; err == nil {
+		t.Error("Wait went on after Close")
 	}
 }
 
