@@ -46,6 +46,7 @@ type Group struct {
 	Preferred string // the node named at the start of the line, lower case
 	Fenced    bool   // holds something that two nodes destroy together (a mount): safety goes before availability
 
+	Prepares      bool        // a part of its start can be done while the peer holds it: Prepare is worth the time
 	OnStopFailure StopFailure // what is done when it cannot be stopped
 }
 
@@ -110,6 +111,9 @@ type Boot struct {
 	Seed       uint64            // for jitter, acknowledgement trigger and the session's challenge
 	Epochs     map[string]uint64 // group → epoch last seen
 	Held       []string          // groups that this node held when the record was written, in this same boot of the machine
+
+	// Leases are what the run before left in force in the kernel, by group: until when this node may answer, on the boot clock.
+	Leases map[string]time.Duration
 
 	// StartFenced: at an earlier start the peer was reset because it was not heard, and it was not heard since. Clean: the run before ended
 	// politely. After an unclean end a second reset at a start waits for a person, so that two nodes that do not hear each other do not go

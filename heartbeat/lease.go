@@ -26,6 +26,45 @@ func (n *Node) renew(g *group) {
 	n.do(Renew{Group: g.Name, Until: until})
 }
 
+// inherited is the lease of a group that this node held before its daemon was restarted.
+func inherited(boot Boot, group string, held bool) time.Duration {
+	if !held {
+		return 0
+	}
+	return boot.Leases[group]
+}
+
+// renewInherited keeps up what the run before this one left in force, until it is decided whose the group is: a daemon that was killed and
+// is back at once need not ask. As long as that lease lasts the peer has not taken over; what must not happen is that it is extended
+// although the peer hears nothing. So it is when the peer says that it hears this run and holds nothing; and while the peer is not heard
+// at all, at the last moment only, so that a peer that lives had its time to be heard.
+func (n *Node) renewInherited(g *group) {
+	if n.cfg.Lease == 0 || g.leased == 0 || g.hold != holdUnknown && g.hold != holdAdopting {
+		return
+	}
+	p := &n.peer
+	switch {
+	case g.leased <= n.now.Boot:
+		g.leased = 0 // it has run out: ask, as after any other silence
+		return
+	case p.name == "" || p.life == lifeDead || p.life == lifeLeft:
+	case p.life == lifeUnknown:
+		if p.lastHeard != never || g.leased-n.now.Boot > n.heartbeatInterval()*3/2 {
+			return
+		}
+	case p.kind != kindOurs || !p.current || g.peerHold.runs():
+		return
+	}
+	until := n.tx.status.Boot + n.cfg.Lease
+	if capped, ok := n.unheardUntil(); ok {
+		until = min(until, capped)
+	}
+	if until > g.leased {
+		g.leased = until
+		n.do(Renew{Group: g.Name, Until: until})
+	}
+}
+
 // leaseLength is the length in force: a longer one after a reload only when the peer has acknowledged the longer dead time.
 func (n *Node) leaseLength() time.Duration {
 	if n.leaseBefore > 0 {
@@ -50,6 +89,8 @@ func (n *Node) renewAll() {
 	for _, g := range n.groups {
 		if g.hold.owns() {
 			n.renew(g)
+		} else {
+			n.renewInherited(g)
 		}
 	}
 }

@@ -110,3 +110,53 @@ func TestLeaseEndsBeforeTakeover(t *testing.T) {
 		t.Errorf("afterwards it runs on %v; %s", owners, w.fault)
 	}
 }
+
+// TestLeaseOutlivesARestart kills the daemon that serves and starts it again while its lease lasts: it answers all the time, however long
+// its scripts take to say that they run, and whether its peer lives or not. Started later, or where the peer does not hear it, it asks first.
+func TestLeaseOutlivesARestart(t *testing.T) {
+	tests := []struct {
+		name            string
+		peer, deaf      bool
+		after, expected time.Duration // of the restart; for how long nobody answers at most
+	}{
+		{"peer lives", true, false, 80 * time.Millisecond, 0},
+		{"peer is off", false, false, 80 * time.Millisecond, 0},
+		{"late", false, false, 300 * time.Millisecond, 2 * time.Second},
+		{"peer does not hear it", true, true, 80 * time.Millisecond, 300 * time.Millisecond},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(1, options{keepalive: 50 * time.Millisecond, deadtime: 200 * time.Millisecond, initdead: time.Second, groups: 1, links: 2,
+				lease: true, failback: heartbeat.FailbackOff, scriptTime: 500 * time.Millisecond})
+			alpha, beta := w.nodes[0], w.nodes[1]
+			alpha.start()
+			if test.peer {
+				beta.start()
+			}
+			w.run(4 * time.Second)
+			alpha.kill()
+			if test.deaf {
+				for _, c := range w.links {
+					c.up[alpha.index] = false
+				}
+			}
+			w.run(w.now + test.after)
+			alpha.start()
+			var silent time.Duration
+			for end := w.now + 4*time.Second; w.now < end; w.run(w.now + time.Millisecond) {
+				if !alpha.answers("10.0.0.1") && !beta.answers("10.0.0.1") {
+					silent += time.Millisecond
+				}
+				if alpha.answers("10.0.0.1") && beta.answers("10.0.0.1") {
+					t.Fatalf("both answer at %v", w.now)
+				}
+			}
+			if silent > test.expected || test.expected > 0 && silent == 0 {
+				t.Errorf("nobody answers for %v, allowed are %v", silent, test.expected)
+			}
+			if owner := map[bool]*machine{false: alpha, true: beta}[test.deaf]; !owner.answers("10.0.0.1") || w.fault != "" {
+				t.Errorf("%s does not answer in the end; %s", owner.name, w.fault)
+			}
+		})
+	}
+}

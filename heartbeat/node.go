@@ -110,7 +110,7 @@ func New(cfg Config, boot Boot, now Instant) (*Node, error) {
 		n.groups = append(n.groups, &group{
 			Group: g, hash: groupHash(g.Name), hold: holdUnknown, was: held[g.Name],
 			epoch: boot.Epochs[g.Name], since: now, peerWish: wishUnable,
-			reason: "not yet examined",
+			reason: "not yet examined", leased: inherited(boot, g.Name, held[g.Name]),
 		})
 	}
 	n.wake = now

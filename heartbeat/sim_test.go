@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -208,6 +209,7 @@ func (m *machine) start() {
 	cfg.Node, cfg.Peer = m.name, m.w.nodes[1-m.index].name
 	m.boot.Generation++
 	m.boot.Seed = m.w.rng.Uint64()
+	m.boot.Leases = maps.Clone(m.until)
 	build := m.build
 	if build == nil {
 		build = func(m *machine, cfg heartbeat.Config) (daemon, error) {
@@ -356,6 +358,8 @@ func (m *machine) perform(a heartbeat.Action) {
 	case heartbeat.Examine:
 		running := m.runs[a.Group]
 		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
+	case heartbeat.Prepare:
+		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op}) })
 	case heartbeat.Fence:
 		m.fence(a)
 	case heartbeat.Alarm:
