@@ -31,7 +31,6 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a lease that is not shortened at once", "lease.go", "		if g.leased > capped {", "		if false {"},
 	{"answer again without asking", "lease.go", "	if n.cfg.Lease == 0 || silent < n.cfg.Lease {", "	if true {"},
 	{"forget the lease of the run before", "lease.go", "	return boot.Leases[group]\n", "	return 0\n"},
-	{"extend an inherited lease unheard", "lease.go", "	case p.kind != kindOurs || !p.current || g.peerHold.runs():\n", "	case false:\n"},
 	{"leap without looking", "look.go", "	if !n.cfg.Look ||", "	if true ||"},
 }
 

@@ -115,7 +115,6 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	e.tellHealth()
 	e.fencing = newFencing(ctx, p.device, e.in, e.alarms)
 	e.fencing.verb = fenceVerb(p.config)
-	e.fencing.verb = fenceVerb(p.config)
 	e.media = newMedia(ctx, e.in, p.log)
 	e.media.open = p.open
 	e.tune(p.config)
@@ -127,7 +126,9 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 		e.leases = newLeases(ctx, p.lease, p.locator, e.in, p.log)
 		e.leases.keep()
 	}
-	c, err := p.core(e.coreConfig(p.config), p.boot, p.clock())
+	conf := e.coreConfig(p.config)
+	e.boot.Leases = e.leases.left(p.config.Table)
+	c, err := p.core(conf, e.boot, p.clock())
 	if err != nil {
 		e.media.close()
 		return nil, err
@@ -157,6 +158,11 @@ func (e *engine) tellOwn() {
 // coreConfig is what the core has to know of a configuration on this machine.
 func (e *engine) coreConfig(c *config.Config) heartbeat.Config {
 	core := coreConfig(c, e.managed, e.media.leadsHere)
+	if m, ok := e.manager.(preparer); ok {
+		for i, g := range core.Groups {
+			core.Groups[i].Prepares = m.Prepares(g.Name)
+		}
+	}
 	if e.dog != nil {
 		core.Watchdog = e.dog.timeout
 	}
@@ -216,6 +222,8 @@ func (e *engine) act(a heartbeat.Action) {
 	case heartbeat.Release:
 		e.groups.do(a.Group, a)
 	case heartbeat.Examine:
+		e.groups.do(a.Group, a)
+	case heartbeat.Prepare:
 		e.groups.do(a.Group, a)
 	case heartbeat.Announce:
 		e.groups.do(a.Group, a)

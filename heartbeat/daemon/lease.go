@@ -26,6 +26,7 @@ type leaseKeeper interface {
 	Detach(ifname string) error
 	Protect(list []host.Protection) error
 	Renew(group string, until time.Duration) error
+	Until(group string) (time.Duration, error)
 	Keep(ctx context.Context, notify func(ifname string, err error)) error
 	Close() error
 	Remove() error
@@ -147,6 +148,20 @@ func (l *leases) stand(list []host.Protection, interfaces []string) error {
 	}
 	l.attached = interfaces
 	return nil
+}
+
+// left is what the run before left in force: until when each group may be answered for, on the boot clock.
+func (l *leases) left(t haresources.Table) map[string]time.Duration {
+	if l == nil || !l.usable.Load() {
+		return nil
+	}
+	left := map[string]time.Duration{}
+	for _, g := range t.Groups {
+		if until, err := l.lease.Until(g.Name); err == nil && until > 0 {
+			left[g.Name] = until
+		}
+	}
+	return left
 }
 
 // drop ends all protection.

@@ -31,6 +31,9 @@ func byHand() limits {
 // undisturbed bounds what may be seen while nothing may move.
 func undisturbed() limits { return limits{ours: within(hiccup), theirs: within(hiccup)} }
 
+// unseen bounds what nobody may notice: not one probe of one a millisecond is lost, beside what the machine that plays everything loses.
+func unseen() limits { return limits{ours: within(5 * time.Millisecond)} }
+
 // single bounds the time in which both answer where neither has a reason to.
 func single() limits { return limits{ours: within(20 * time.Millisecond)} }
 
@@ -91,8 +94,21 @@ func dying() []scenario {
 				outage: limits{ours: deadtimes(1, hiccup)}, dual: single()},
 			{name: "start again", steps: []step{{do: startDaemon, on: active}}, hold: span{plus: 2 * time.Second}, anyNode: withTheir,
 				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, dual: single()}}},
+		{name: "kill-supervised", about: "the active node's daemon is killed, and started again at once by its supervisor", needs: oursBoth, set: aSecond,
+			phases: []phase{{name: "kill", steps: []step{{do: killAgain, on: active}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()}}},
+		{name: "kill-supervised-alone", about: "as kill-supervised, while the other node is off", needs: oursBoth, set: aSecond,
+			phases: []phase{
+				{name: "cut", steps: []step{{do: powerCut, on: standby}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()},
+				{name: "kill", steps: []step{{do: killAgain, on: active}}, hold: span{initdeads: 1, deadtimes: 2}, outage: unseen(), dual: single()}}},
+		{name: "upgrade", about: "the daemon of each node is replaced by the program on disk while it runs", needs: oursBoth, set: aSecond,
+			phases: []phase{
+				{name: "standby", steps: []step{{do: upgradeIt, on: standby}}, hold: span{deadtimes: 1}, outage: unseen(), dual: single()},
+				{name: "active", steps: []step{{do: upgradeIt, on: active}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()}}},
 	}
 }
+
+// aSecond is the shortest deadtime with which a daemon is back, on a busy machine too, before its lease ends.
+var aSecond = map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1", "initdead": "3"}
 
 // moving are scenarios of commands.
 func moving() []scenario {

@@ -28,6 +28,8 @@ var (
 	powerCut    = verb{words: "cut the power of %[1]s", do: doPowerCut, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
 	bootMachine = verb{words: "give %[1]s power again", do: doBoot}
 	killDaemon  = verb{words: "kill -9 every process of the daemon on %[1]s", do: doKill, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
+	killAgain   = verb{words: "kill -9 every process of the daemon on %[1]s; its supervisor starts it again", do: doKillAgain}
+	upgradeIt   = verb{words: "heartbeat upgrade on %[1]s", do: doUpgrade}
 	goStandby   = verb{words: "hb_standby %[2]s on %[1]s", do: doCommand("standby"), predict: func(m *model, node int, s step) { m.give(node, s.what) }}
 	takeOver    = verb{words: "hb_takeover %[2]s on %[1]s", do: doCommand("takeover"), predict: func(m *model, node int, s step) { m.take(node, s.what) }}
 	reload      = verb{words: "re-read the files on %[1]s", do: doReload}
@@ -127,6 +129,28 @@ func doKill(_ context.Context, r *run, node int, _ step) error {
 		n.running = false
 		n.machine.KillAll()
 		return nil
+	})
+}
+
+// doKillAgain kills the daemon and starts it again when it is gone, as a supervisor does that does not wait.
+func doKillAgain(ctx context.Context, r *run, node int, _ step) error {
+	return each(node, func(i int) error {
+		n := r.world.nodes[i]
+		n.machine.KillAll()
+		for len(n.machine.Processes()) > 1 {
+			if err := pause(ctx, time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return n.impl.start(ctx, n)
+	})
+}
+
+// doUpgrade has the daemon replace itself by the program on disk.
+func doUpgrade(ctx context.Context, r *run, node int, _ step) error {
+	return each(node, func(i int) error {
+		n := r.world.nodes[i]
+		return n.impl.command(ctx, n, "upgrade")
 	})
 }
 
