@@ -18,6 +18,7 @@ type group struct {
 	items   []*item
 	held    bool
 	cancels map[*context.CancelCauseFunc]bool // of the Acquires that wait or run
+	lingers context.CancelCauseFunc           // ends what goes on of a Release that has returned; nil for nothing
 }
 
 // snapshot is the group's items as of now.
@@ -58,6 +59,19 @@ func (g *group) acquiring(cancel context.CancelCauseFunc) func() {
 		delete(g.cancels, &cancel)
 	}
 }
+
+// linger notes how to end what goes on of a Release, and ends what went on of the one before.
+func (g *group) linger(cancel context.CancelCauseFunc) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lingers != nil {
+		g.lingers(errOvertaken)
+	}
+	g.lingers = cancel
+}
+
+// errOvertaken ends what goes on of a Release when the group is acquired again.
+var errOvertaken = errors.New("overtaken by the next change of the group")
 
 // cutShort cancels every Acquire that waits or runs.
 func (g *group) cutShort(cause error) {

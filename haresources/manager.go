@@ -118,7 +118,8 @@ func (m *Manager) Table() Table {
 
 // Acquire starts the resources of a group from left to right; those that run already are left alone. If one cannot be
 // started, the whole group is stopped again and the error, an *OperationError, names it; if that failed too, the error is
-// also a *StuckError. A Release of the same group cuts Acquire short, with ErrReleased.
+// also a *StuckError. A Release of the same group cuts Acquire short, with ErrReleased. What lingers of a Release before it is
+// cut short.
 func (m *Manager) Acquire(ctx context.Context, name string) error {
 	g, err := m.find(name)
 	if err != nil {
@@ -127,6 +128,7 @@ func (m *Manager) Acquire(ctx context.Context, name string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer g.acquiring(cancel)()
+	g.linger(nil)
 	end, err := g.begin(ctx)
 	if err != nil {
 		return err
@@ -156,7 +158,8 @@ func (m *Manager) slot(ctx context.Context) func() {
 
 // Release stops the resources of a group from right to left. A stop that fails is tried again; where that does not help
 // and the resource may still run, the rest of the group is left as it is and the error is a *StuckError. A running Acquire
-// of the group is cut short first.
+// of the group is cut short first. Resources that are a Lingerer, and are the last to be stopped, are stopped after Release has
+// returned: see Settle.
 func (m *Manager) Release(ctx context.Context, name string) error {
 	g, err := m.find(name)
 	if err != nil {
@@ -167,11 +170,23 @@ func (m *Manager) Release(ctx context.Context, name string) error {
 	if err != nil {
 		return &StuckError{Group: name, Resource: g.def.Name, Err: err}
 	}
-	defer end()
-	if err := g.release(ctx); err != nil {
+	later, err := g.release(ctx)
+	if err != nil {
+		end()
 		return err
 	}
 	m.forget(g)
+	if len(later) == 0 {
+		end()
+		return nil
+	}
+	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	g.linger(cancel)
+	go func() {
+		defer end()
+		defer cancel(nil)
+		_ = g.stopAll(lasting, later) // told as an event, shown in status, and nobody waits for it
+	}()
 	return nil
 }
 
@@ -241,15 +256,20 @@ func (m *Manager) Held(name string) bool {
 	return g.held
 }
 
+// closePatience is how long Close waits for what lingers of a Release.
+const closePatience = 10 * time.Second
+
 // Close ends everything that the agents do on their own, such as announcing. What runs keeps running. No other method may
 // be called afterwards.
 func (m *Manager) Close() error {
+	m.Settle(closePatience)
 	m.mu.Lock()
 	groups := m.groups
 	m.groups = map[string]*group{}
 	m.mu.Unlock()
 	var errs []error
 	for _, g := range groups {
+		g.linger(nil)
 		g.unwatch(g.snapshot())
 		for _, it := range g.snapshot() {
 			if c, ok := it.agent.(interface{ Close() error }); ok {

@@ -4,44 +4,140 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Stander is an agent that can be made ready on a node that does not hold its group, so that a takeover finds less to do: a firewall
-// loads its standby rules and tries the active ones, conntrackd begins to listen.
+// loads its standby rules, conntrackd begins to listen.
 type Stander interface {
 	Standby(ctx context.Context) error
 }
 
-// Foreseer is an agent that can prepare, while its group is held, for the moment when it is given away.
+// Foreseer is an agent that can work ahead for its next change without changing anything, such as trying rules. Foresee may run
+// while any other method of the agent does.
 type Foreseer interface {
 	Foresee(ctx context.Context) error
 }
 
-// Standby makes a group ready for its next change: for a takeover by this node, or, where it is held, for being given away. It does
-// nothing while the group is being worked on.
+// Preparer is an agent that can do a part of Start while the other node still holds the group, since it disturbs nobody there: what
+// is left then takes less time, in which nobody answers.
+type Preparer interface {
+	Prepare(ctx context.Context) error
+}
+
+// Lingerer is an agent whose Stop changes nothing but what this node is left with: another node may start the group before it has
+// ended, such as when a firewall goes back to the rules of a standby node.
+type Lingerer interface {
+	Lingers() bool
+}
+
+// Standby makes a group ready for its next change: for a takeover by this node, or, where it is held, for being given away. While
+// the group is being worked on it does no more than work ahead.
 func (m *Manager) Standby(ctx context.Context, name string) error {
 	g, err := m.find(name)
 	if err != nil {
 		return err
 	}
+	errs := g.foresee(ctx)
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
 	default:
-		return nil
+		return errors.Join(errs...)
 	}
-	held := m.Held(name)
-	var errs []error
+	if m.Held(name) {
+		return errors.Join(errs...)
+	}
 	for _, it := range g.snapshot() {
-		var err error
-		if a, ok := it.agent.(Foreseer); ok && held {
-			err = a.Foresee(ctx)
-		} else if a, ok := it.agent.(Stander); ok && !held {
-			err = a.Standby(ctx)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("make %s ready: %w", quote(it.spec()), err))
+		if a, ok := it.agent.(Stander); ok {
+			errs = append(errs, it.unready(a.Standby(ctx)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// foresee has every agent work ahead that can.
+func (g *group) foresee(ctx context.Context) (errs []error) {
+	for _, it := range g.snapshot() {
+		if a, ok := it.agent.(Foreseer); ok {
+			errs = append(errs, it.unready(a.Foresee(ctx)))
+		}
+	}
+	return errs
+}
+
+// unready says which resource is not ready, and why; nil for nil.
+func (it *item) unready(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("make %s ready: %w", quote(it.spec()), err)
+}
+
+// Prepares says whether a part of the start of a group can be done while another node holds it.
+func (m *Manager) Prepares(name string) bool {
+	g, err := m.find(name)
+	if err != nil {
+		return false
+	}
+	for _, it := range g.snapshot() {
+		if _, ok := it.agent.(Preparer); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Prepare does what can be done of the start of a group while another node holds it. The error joins those of all resources; none
+// of them keeps the group from being acquired. Standby undoes what it did where the group was not acquired after all.
+func (m *Manager) Prepare(ctx context.Context, name string) error {
+	g, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	errs := g.foresee(ctx)
+	end, err := g.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if m.Held(name) {
+		return nil
+	}
+	for _, it := range g.snapshot() {
+		if a, ok := it.agent.(Preparer); ok {
+			errs = append(errs, it.unready(a.Prepare(ctx)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// lingering splits items in the order of a release: those that have to be stopped before it is done, and those behind them that
+// need not.
+func lingering(items []*item) (now, later []*item) {
+	split := len(items)
+	for split > 0 {
+		if l, ok := items[split-1].agent.(Lingerer); !ok || !l.Lingers() {
+			break
+		}
+		split--
+	}
+	return items[:split], items[split:]
+}
+
+// Settle waits until nothing of a release lingers, at most for so long.
+func (m *Manager) Settle(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m.mu.Lock()
+	groups := make([]*group, 0, len(m.groups))
+	for _, g := range m.groups {
+		groups = append(groups, g)
+	}
+	m.mu.Unlock()
+	for _, g := range groups {
+		if end, err := g.begin(ctx); err == nil {
+			end()
+		}
+	}
 }

@@ -31,15 +31,16 @@ func (g *group) rollback(ctx context.Context, failed int, cause error) error {
 	return cause
 }
 
-// release stops everything, right to left.
-func (g *group) release(ctx context.Context) error {
+// release stops everything, right to left, but what may be stopped later.
+func (g *group) release(ctx context.Context) (later []*item, err error) {
 	g.mu.Lock()
 	g.held = false
 	g.mu.Unlock()
 	items := g.snapshot()
 	g.unwatch(items)
 	slices.Reverse(items)
-	return g.stopAll(ctx, items)
+	items, later = lingering(items)
+	return later, g.stopAll(ctx, items)
 }
 
 // stopAll stops items in the order given; it leaves the rest alone when one of them is stuck, since they are what that one

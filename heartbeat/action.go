@@ -32,6 +32,13 @@ type Release struct {
 	Reason string
 }
 
+// Prepare asks for what can be done of an Acquire while the peer still holds the group; an Acquire or Release cuts it short. Answered
+// by Done, whose error keeps nothing from happening.
+type Prepare struct {
+	Op    OpID
+	Group string
+}
+
 // Examine asks whether anything of a group runs here. Answered by Done with Running.
 type Examine struct {
 	Op    OpID
@@ -126,6 +133,7 @@ func (Send) action()     {}
 func (Acquire) action()  {}
 func (Release) action()  {}
 func (Examine) action()  {}
+func (Prepare) action()  {}
 func (Renew) action()    {}
 func (Mirrors) action()  {}
 func (Look) action()     {}

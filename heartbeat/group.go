@@ -85,6 +85,9 @@ type group struct {
 	askedUntil time.Duration
 	given      bool          // moved away by hand: auto_failback does not undo what a person did
 	giveBy     time.Duration // an offer that nobody took is withdrawn then
+	prep       OpID          // running Prepare, 0 for none
+	prepBy     time.Duration // it is not waited for beyond this
+	ready      bool          // prepared for the hand-over that is coming
 	failed     bool
 	retryAt    time.Duration
 	failures   int
@@ -115,6 +118,9 @@ func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
 	}
 	if g.asked {
 		sooner(g.askedUntil)
+	}
+	if g.prep != 0 && g.prepBy > 0 {
+		sooner(g.prepBy)
 	}
 	if g.damped() {
 		sooner(g.damp.until)
@@ -148,7 +154,7 @@ func (n *Node) acquire(g *group, reason string) {
 	g.op = n.op()
 	g.damp.byHand = g.asked
 	g.asked, g.given, g.giveBy = false, false, 0
-	g.wish = wishNone
+	g.wish, g.ready, g.prepBy = wishNone, false, 0
 	n.set(g, holdAcquiring, reason)
 	n.transition(Info, reason, "Acquiring resource group %s", g.Name)
 	n.answerAgain(g)
@@ -183,6 +189,10 @@ func (n *Node) done(ev Done) {
 		return
 	}
 	for _, g := range n.groups {
+		if g.prep == ev.Op && ev.Op != 0 {
+			g.prep, g.ready = 0, g.prepBy > 0
+			return
+		}
 		if g.op != ev.Op || ev.Op == 0 {
 			continue
 		}

@@ -54,6 +54,7 @@ type options struct {
 	device                        string        // how the fencing devices behave; see device
 	fenceDelay, deviceTime        time.Duration // heartbeat.Config.FenceDelay; how long a device takes, 0 for by chance
 	mirror                        bool          // a third host that answers pings
+	prepares                      bool          // groups have something to prepare for a hand-over
 	lease                         bool          // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
@@ -136,7 +137,7 @@ func newWorld(seed uint64, opt options) *world {
 		HopFudge: 1, MaxRexmitDelay: 250 * time.Millisecond, Managed: true, RetryFailed: 20 * opt.deadtime, Fencing: opt.fencing, FenceDelay: opt.fenceDelay,
 	}
 	for i := range opt.groups {
-		w.cfg.Groups = append(w.cfg.Groups, heartbeat.Group{Name: fmt.Sprintf("10.0.0.%d", i+1), Preferred: w.cfg.Nodes[i%2]})
+		w.cfg.Groups = append(w.cfg.Groups, heartbeat.Group{Name: fmt.Sprintf("10.0.0.%d", i+1), Preferred: w.cfg.Nodes[i%2], Prepares: opt.prepares})
 	}
 	for _, l := range w.links {
 		w.cfg.Links = append(w.cfg.Links, heartbeat.LinkConfig{ID: l.id, Name: strings.Fields(l.id)[1], Kind: "bcast"})

@@ -33,6 +33,7 @@ func randomOptions(w *world) options {
 		o.fenceDelay = pick(-1, 0, 2*time.Second)
 	}
 	o.jitter = time.Millisecond
+	o.prepares = o.groups%2 == 0
 	o.deadtime = o.keepalive * time.Duration(3+w.rng.IntN(8))
 	o.initdead = o.deadtime * 2
 	return o

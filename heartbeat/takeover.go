@@ -169,9 +169,14 @@ func (n *Node) consider(g *group) {
 		// nothing is known for certain of the peer: no new wish, and no old one withdrawn
 	case g.peerHold.runs():
 		switch {
-		case g.peerWish == wishOffer, g.asked, p.hello.leaving, n.failbackDue(g, preferred):
+		case p.hello.leaving:
 			n.wishFor(g, wishWant)
+		case g.peerWish == wishOffer, g.asked, n.failbackDue(g, preferred):
+			if n.prepared(g) {
+				n.wishFor(g, wishWant)
+			}
 		default:
+			g.ready, g.prepBy = false, 0
 			n.wishFor(g, wishNone)
 		}
 	case g.wish == wishOffer && g.peerWish != wishUnable:
@@ -181,6 +186,26 @@ func (n *Node) consider(g *group) {
 	default:
 		n.wishFor(g, wishNone)
 	}
+}
+
+// preparePatience is how long a hand-over waits for what this node makes ready before it.
+const preparePatience = 3 * time.Second
+
+// prepared has this node make ready for a group that the peer holds what it can while nobody misses anything, before it says that it
+// would take the group now.
+func (n *Node) prepared(g *group) bool {
+	if !g.Prepares || g.ready || g.wish == wishWant {
+		return true
+	}
+	if g.prepBy > 0 {
+		return n.now.Mono >= g.prepBy
+	}
+	g.prepBy = n.now.Mono + preparePatience
+	if g.prep == 0 {
+		g.prep = n.op()
+		n.do(Prepare{Op: g.prep, Group: g.Name})
+	}
+	return false
 }
 
 // wishFor says a wish, and notes since when.

@@ -26,10 +26,12 @@ type firewall struct {
 	nft    *host.NFT       // nil until it is needed
 	loaded handles         // nil when not loaded by this process
 
-	mu    sync.Mutex
-	cache map[role]*compiled
-	kept  error // why the rules of another role are in force
-	seen  struct {
+	caching sync.Mutex
+	cache   map[role]*compiled
+
+	mu   sync.Mutex
+	kept error // why the rules of another role are in force
+	seen struct {
 		generation uint32 // 0 for none
 		state      haresources.State
 	}
@@ -112,22 +114,23 @@ func (f *firewall) Standby(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, own := f.paths[roleStandby]; own {
-		_, err := f.compile(ctx, roleActive)
-		return errors.Join(err, f.become(ctx, roleStandby))
+		return f.become(ctx, roleStandby)
 	}
 	return f.load(ctx, roleActive, roleStandby)
 }
 
-// Foresee tries the standby rules while the active ones are in force, so that giving the group away has nothing left to try.
+// Foresee tries the rules of both roles, so that a change has nothing left to try.
 func (f *firewall) Foresee(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, own := f.paths[roleStandby]; !own {
-		return nil
+	var errs []error
+	for of := range f.paths {
+		_, err := f.compile(ctx, of)
+		errs = append(errs, err)
 	}
-	_, err := f.compile(ctx, roleStandby)
-	return err
+	return errors.Join(errs...)
 }
+
+// Lingers is true: what rules this node is left with does not concern the one that holds the group now.
+func (f *firewall) Lingers() bool { return true }
 
 // Prepare loads the active rules before the group is taken over.
 func (f *firewall) Prepare(ctx context.Context) error {
@@ -301,20 +304,24 @@ func (f *firewall) list() (host.Ruleset, error) {
 	return f.nft.List()
 }
 
-// compile is the rules of a role, from the cache while the files are the same.
+// compile is the rules of a role, from the cache while the files are the same. It may be called by several at once.
 func (f *firewall) compile(ctx context.Context, of role) (*compiled, error) {
 	path := f.paths[of]
 	source, err := readRules(path)
 	if err != nil {
 		return nil, err
 	}
-	if c := f.cache[of]; c != nil && c.source == source.digest {
+	f.caching.Lock()
+	c := f.cache[of]
+	f.caching.Unlock()
+	if c != nil && c.source == source.digest {
 		return c, nil
 	}
-	c, err := compile(ctx, f.env, path)
-	if err != nil {
+	if c, err = compile(ctx, f.env, path); err != nil {
 		return nil, err
 	}
+	f.caching.Lock()
+	defer f.caching.Unlock()
 	f.cache[of] = c
 	return c, nil
 }

@@ -59,6 +59,9 @@ type engine struct {
 	relog       func(*config.Config)
 	environment func(*config.Config)
 	openDevice  func(*config.Config) (stonith.Fencer, error)
+
+	prepareUpgrade func(context.Context) (upgrader, error) // nil where this program cannot be replaced
+	upgrade        *upgrader                               // set in the loop, with the halt: what to replace it by
 }
 
 // scripts runs what the administrator put beside the daemon. A nil field runs nothing.
@@ -184,10 +187,16 @@ func (e *engine) run(ctx context.Context) *heartbeat.Halt {
 	halt := e.loop.run(ctx)
 	close(e.ended)
 	if e.dog != nil {
-		e.dog.close() // from here on there are no heartbeats to feed it with
+		if e.upgrade != nil {
+			e.dog.leave() // it goes on counting: a new program that does not come up is reset as one that hangs
+		} else {
+			e.dog.close() // from here on there are no heartbeats to feed it with
+		}
 	}
 	e.media.flush(lastFrames)
-	e.media.close()
+	if e.upgrade == nil {
+		e.media.close() // else the files close at once, by themselves, and nobody waits for a reader
+	}
 	e.loop.alarm.Close()
 	return halt
 }

@@ -31,6 +31,8 @@ type groups struct {
 	log     *Log
 
 	ctx    context.Context // ends when the daemon must end whatever scripts do
+	calm   context.Context // ends when nothing more is to be made ready for later
+	hurry  context.CancelFunc
 	queues map[string]*groupQueue
 	tasks  sync.WaitGroup
 }
@@ -45,7 +47,21 @@ type groupQueue struct {
 // newGroups makes workers for a manager, without hooks; ctx ends them.
 func newGroups(ctx context.Context, m manager, in *inbox, log *Log) *groups {
 	none := func(context.Context, string, string, string) {}
-	return &groups{manager: m, hooks: none, in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
+	g := &groups{manager: m, hooks: none, in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
+	g.calm, g.hurry = context.WithCancel(ctx)
+	return g
+}
+
+// settlePatience is how long the end waits for what lingers of the last releases.
+const settlePatience = 10 * time.Second
+
+// end waits for everything that still works; the loop has ended.
+func (g *groups) end() {
+	g.hurry()
+	g.tasks.Wait()
+	if m, ok := g.manager.(interface{ Settle(time.Duration) }); ok {
+		m.Settle(settlePatience)
+	}
 }
 
 // do queues one action for its group and cancels what it supersedes.
@@ -55,9 +71,16 @@ func (g *groups) do(group string, a heartbeat.Action) {
 		q = &groupQueue{}
 		g.queues[group] = q
 	}
-	if _, isRelease := a.(heartbeat.Release); isRelease && q.running != nil {
-		if _, acquiring := q.running.(heartbeat.Acquire); acquiring {
+	_, isRelease := a.(heartbeat.Release)
+	_, isAcquire := a.(heartbeat.Acquire)
+	switch q.running.(type) {
+	case heartbeat.Acquire:
+		if isRelease {
 			q.cancel(haresources.ErrReleased)
+		}
+	case heartbeat.Prepare:
+		if isRelease || isAcquire {
+			q.cancel(errSuperseded)
 		}
 	}
 	q.waiting = append(q.waiting, a)
@@ -104,22 +127,45 @@ type stander interface {
 	Standby(ctx context.Context, group string) error
 }
 
+// preparer is a manager that can do a part of an Acquire while the peer holds the group.
+type preparer interface {
+	Prepares(group string) bool
+	Prepare(ctx context.Context, group string) error
+}
+
+// preparedFor is how long a node that prepared for a group waits for it, before it goes back to what a standby node is.
+const preparedFor = 15 * time.Second
+
+// prepare does a part of an Acquire, and has it undone where the group does not come.
+func (g *groups) prepare(ctx context.Context, group string) {
+	m, ok := g.manager.(preparer)
+	if !ok {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, preparedFor)
+	defer cancel()
+	if err := m.Prepare(limited, group); err != nil && ctx.Err() == nil {
+		g.log.Errorf("Resource group %s could not be prepared for its hand-over: %v", group, err)
+	}
+	g.standBy(group, preparedFor)
+}
+
 // standbyAfter is how long a node that starts waits before it makes groups ready that it does not hold: what it is to hold comes first.
 const standbyAfter = 250 * time.Millisecond
 
-// standBy makes a group ready for its next change.
-func (g *groups) standBy(group string) {
+// standBy makes a group ready for its next change, after a while.
+func (g *groups) standBy(group string, after time.Duration) {
 	m, ok := g.manager.(stander)
 	if !ok {
 		return
 	}
 	g.tasks.Go(func() {
 		select {
-		case <-time.After(standbyAfter):
-		case <-g.ctx.Done():
+		case <-time.After(after):
+		case <-g.calm.Done():
 			return
 		}
-		if err := m.Standby(g.ctx, group); err != nil {
+		if err := m.Standby(g.calm, group); err != nil && g.calm.Err() == nil {
 			g.log.Errorf("Resource group %s is not ready for a takeover here: %v", group, err)
 		}
 	})
@@ -138,9 +184,12 @@ func (g *groups) work(ctx context.Context, a heartbeat.Action) heartbeat.Done {
 	case heartbeat.Examine:
 		running, err := g.manager.Examine(ctx, a.Group)
 		if err == nil && !running {
-			g.standBy(a.Group)
+			g.standBy(a.Group, standbyAfter)
 		}
 		return heartbeat.Done{Op: a.Op, Running: running, Err: err}
+	case heartbeat.Prepare:
+		g.prepare(ctx, a.Group)
+		return heartbeat.Done{Op: a.Op}
 	case heartbeat.Announce:
 		if err := g.manager.Announce(ctx, a.Group); err != nil {
 			g.log.Warnf("Announcing resource group %s: %v", a.Group, err)
@@ -160,6 +209,7 @@ func (g *groups) acquire(ctx context.Context, a heartbeat.Acquire) heartbeat.Don
 		return heartbeat.Done{Op: a.Op, Err: err, Stuck: isStuck(err)}
 	}
 	g.later("post-acquire", a.Group, a.Reason)
+	g.standBy(a.Group, standbyAfter)
 	return heartbeat.Done{Op: a.Op}
 }
 
@@ -169,6 +219,7 @@ func (g *groups) release(ctx context.Context, a heartbeat.Release) heartbeat.Don
 		return heartbeat.Done{Op: a.Op, Err: err, Stuck: isStuck(err)}
 	}
 	g.later("post-release", a.Group, a.Reason)
+	g.standBy(a.Group, standbyAfter)
 	return heartbeat.Done{Op: a.Op}
 }
 

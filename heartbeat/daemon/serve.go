@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"hapair/heartbeat"
 	"hapair/heartbeat/config"
@@ -17,7 +18,7 @@ import (
 // serve opens what people and programs talk to, runs the engine, and closes everything again in the opposite order.
 func (n *node) serve(ctx, parent context.Context) error {
 	e := n.engine
-	control, err := newServer(n.Paths.Control(), n.log, e.answer)
+	control, err := newServer(n.Paths.Control(), n.before.listener(), n.log, e.answer)
 	if err != nil {
 		e.media.close()
 		return err
@@ -44,13 +45,21 @@ func (n *node) serve(ctx, parent context.Context) error {
 	control.start()
 	defer control.close()
 	e.in.post(func() { n.ready() })
+	e.prepareUpgrade = n.prepareUpgrade
 	halt := e.run(ctx)
+	if e.upgrade != nil {
+		e.leases.close(false)
+		return n.replace(*e.upgrade, control)
+	}
 	return n.finish(ctx, halt)
 }
 
 // ready tells those who wait for the start.
 func (n *node) ready() {
 	n.engine.sd.tell("READY=1")
+	if n.before != nil {
+		n.log.Infof("In place %v after %s ended", (realClock().Boot - n.before.Begun).Round(100*time.Microsecond), n.before.From)
+	}
 	if n.Ready != nil {
 		n.Ready()
 	}
@@ -65,7 +74,7 @@ func (n *node) finish(ctx context.Context, halt *heartbeat.Halt) error {
 	e.clients.stopAll(patience)
 	e.rc.wait()
 	e.hooks.wait()
-	e.groups.tasks.Wait()
+	e.groups.end()
 	e.leases.close(halt != nil && halt.Released)
 	if halt == nil {
 		return errors.New("the main loop ended without being asked to")
@@ -158,6 +167,9 @@ func (n *node) watchNetwork(ctx context.Context) {
 func (n *node) prepareClients(ctx context.Context) {
 	e := n.engine
 	e.clients = &clients{log: n.log, env: environ(n.config, n.Paths), reboot: n.reboot}
+	if n.before != nil {
+		e.clients.left = n.before.Clients
+	}
 	e.onActive = func() {
 		go func() {
 			e.reloads.Lock()
