@@ -75,7 +75,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.dirs.run, "run", daemon.DefaultRunDir, "`directory` of the control socket")
 	root.AddCommand(a.runCommand(), a.checkCommand(), a.statusCommand(), a.waitCommand())
 	root.AddCommand(a.standbyCommand(), a.takeoverCommand(), a.moveCommand(), a.resourceCommand(), a.planCommand(), a.lintCommand(), a.confirmDeadCommand(), a.fenceCommand(), a.pauseCommand())
-	root.AddCommand(a.keyCommand(), a.stopCommand(), a.reloadCommand(), a.debugCommand(), a.versionCommand())
+	root.AddCommand(a.keyCommand(), a.stopCommand(), a.reloadCommand(), a.upgradeCommand(), a.debugCommand(), a.versionCommand())
 	root.AddCommand(&cobra.Command{ // for the list of commands: dispatch has it before
 		Use: "rehearse [DIR]", Short: "Play both nodes of a configuration in namespaces, and see what a failover costs", DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {

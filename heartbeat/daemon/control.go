@@ -56,18 +56,13 @@ type server struct {
 // controlGroup is the group whose members may make changes, as in Linux-HA.
 const controlGroup = "haclient"
 
-// newServer opens the socket; start serves it.
-func newServer(path string, log *Log, answer func(context.Context, caller, Request) Reply) (*server, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("open control socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("open control socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o666); err != nil { // reading is for all; each change asks for credentials
-		l.Close()
-		return nil, fmt.Errorf("open control socket: %w", err)
+// newServer opens the socket, or goes on with one that a predecessor opened; start serves it.
+func newServer(path string, l *net.UnixListener, log *Log, answer func(context.Context, caller, Request) Reply) (*server, error) {
+	if l == nil {
+		var err error
+		if l, err = openControl(path); err != nil {
+			return nil, fmt.Errorf("open control socket: %w", err)
+		}
 	}
 	s := &server{answer: answer, log: log, group: -1, listener: l, slots: make(chan struct{}, controlClients)}
 	if g, err := user.LookupGroup(controlGroup); err == nil {
@@ -76,6 +71,45 @@ func newServer(path string, log *Log, answer func(context.Context, caller, Reque
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
+
+// openControl makes the socket.
+func openControl(path string) (*net.UnixListener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o666); err != nil { // reading is for all; each change asks for credentials
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// keep ends the serving as close does, but leaves the socket open for a successor, with whoever connects meanwhile.
+func (s *server) keep() (*os.File, error) {
+	f, err := s.listener.File()
+	if err == nil {
+		s.listener.SetUnlinkOnClose(false)
+	}
+	s.cancel()
+	s.listener.Close()
+	idle := make(chan struct{})
+	go func() {
+		s.tasks.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-time.After(keepPatience): // whoever does not read its answer does without
+	}
+	return f, err
+}
+
+// keepPatience is how long a successor waits for answers to be read.
+const keepPatience = 100 * time.Millisecond
 
 // start accepts connections until close.
 func (s *server) start() { s.tasks.Go(s.accept) }

@@ -18,7 +18,7 @@ func testServer(t *testing.T) Paths {
 	t.Helper()
 	p := NewPaths("", "", t.TempDir())
 	log := newLog(0)
-	s, err := newServer(p.Control(), log, func(_ context.Context, who caller, r Request) Reply {
+	s, err := newServer(p.Control(), nil, log, func(_ context.Context, who caller, r Request) Reply {
 		switch r.Command {
 		case CommandStatus:
 			return Reply{OK: true, Status: &Status{Schema: StatusSchema, Node: "alpha"}}

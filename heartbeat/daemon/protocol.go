@@ -29,6 +29,7 @@ const (
 	CommandStop        Command = "stop"         // release everything and end
 	CommandQuit        Command = "quit"         // end and leave the resources running
 	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults
+	CommandUpgrade     Command = "upgrade"      // replace this daemon by the program on disk; Reply.Value: its version
 	CommandDebug       Command = "debug"        // Level: of the log
 	CommandResource    Command = "resource"     // Name: a resource, Which: start, stop or monitor, Level 1: even where its group is not held; Reply.Resource
 )

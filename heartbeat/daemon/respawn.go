@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -34,7 +36,8 @@ type clients struct {
 	reboot func(reason string)
 
 	mu      sync.Mutex
-	running []*client // in the order of the file
+	running []*client      // in the order of the file
+	left    []legacyClient // of a predecessor in this process, until the first apply
 }
 
 // client is one program and its supervisor.
@@ -44,15 +47,35 @@ type client struct {
 	stop     chan struct{}
 	done     chan struct{}
 	pid      int // 0 while it does not run; guarded by clients.mu
+	runs     int // the process that a predecessor in this process started; 0 for none
 }
 
 // start starts one client.
 func (c *clients) start(conf config.Client, failfast bool) {
 	one := &client{Client: conf, failfast: failfast, stop: make(chan struct{}), done: make(chan struct{})}
 	c.mu.Lock()
+	if i := slices.IndexFunc(c.left, func(l legacyClient) bool {
+		return l.User == conf.User && l.Command == conf.Command && l.FailFast == failfast
+	}); i >= 0 {
+		one.runs = c.left[i].PID
+		c.left = slices.Delete(c.left, i, i+1)
+	}
 	c.running = append(c.running, one)
 	c.mu.Unlock()
 	go c.supervise(one)
+}
+
+// legacy lists the clients that run, for a successor in this process.
+func (c *clients) legacy() []legacyClient {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := slices.Clone(c.left)
+	for _, one := range c.running {
+		if one.pid != 0 {
+			list = append(list, legacyClient{User: one.User, Command: one.Command, FailFast: one.failfast, PID: one.pid})
+		}
+	}
+	return list
 }
 
 // stopAll ends the clients one at a time in reverse order, each awaited until ctx ends.
@@ -114,6 +137,14 @@ func (c *clients) apply(respawn, failfast []config.Client) {
 			c.start(r, true)
 		}
 	}
+	c.mu.Lock()
+	stray := c.left
+	c.left = nil
+	c.mu.Unlock()
+	for _, l := range stray { // ha.cf does not want them any more
+		unix.Kill(-l.PID, unix.SIGTERM)
+		go unix.Wait4(l.PID, nil, 0, nil)
+	}
 }
 
 // online tells whether a client of that name (its program's file name) runs.
@@ -173,8 +204,13 @@ func outcome(err error) string {
 	return err.Error()
 }
 
-// live runs a client once, and ends it when the supervisor is stopped.
+// live runs a client once, or goes on with one that runs, and ends it when the supervisor is stopped.
 func (c *clients) live(one *client) error {
+	if pid := one.runs; pid != 0 {
+		one.runs = 0
+		c.log.Infof("Client %q runs on (pid %d)", one.Command, pid)
+		return c.await(one, pid, func() error { return waitChild(pid) })
+	}
 	cmd := host.Command("/bin/sh", "-c", "exec "+one.Command)
 	cmd.Env, cmd.Dir = c.env, "/"
 	uid, gid, err := become(cmd, one.User)
@@ -186,21 +222,39 @@ func (c *clients) live(one *client) error {
 		return fmt.Errorf("start: %w", err)
 	}
 	c.log.Infof("Starting \"%s\" as uid %d  gid %d (pid %d)", one.Command, uid, gid, cmd.Process.Pid)
-	c.setPID(one, cmd.Process.Pid)
+	return c.await(one, cmd.Process.Pid, cmd.Wait)
+}
+
+// waitChild waits for a child that was not started by an exec.Cmd of this program.
+func waitChild(pid int) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	state, err := p.Wait()
+	if err == nil && !state.Success() {
+		return &exec.ExitError{ProcessState: state}
+	}
+	return err
+}
+
+// await waits until a client has ended, or ends it when the supervisor is stopped.
+func (c *clients) await(one *client, pid int, wait func() error) error {
+	c.setPID(one, pid)
 	defer c.setPID(one, 0)
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() { ended <- wait() }()
 	select {
 	case err := <-ended:
 		return err
 	case <-one.stop:
 	}
-	unix.Kill(-cmd.Process.Pid, unix.SIGTERM)
+	unix.Kill(-pid, unix.SIGTERM)
 	select {
 	case err := <-ended:
 		return err
 	case <-time.After(clientGrace):
-		unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		unix.Kill(-pid, unix.SIGKILL)
 		return <-ended
 	}
 }

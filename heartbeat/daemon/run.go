@@ -56,7 +56,8 @@ func Run(ctx context.Context, o Options) error {
 	if err := faults.Err(); err != nil {
 		return &StartError{Code: ConfigExit(c), Err: errors.New("Configuration error, heartbeat not started."), Faults: faults}
 	}
-	claim, err := claimRunDir(o.Paths)
+	before := inherit()
+	claim, err := before.claim(o.Paths)
 	if err != nil {
 		return &StartError{Code: ExitRunning, Err: err}
 	}
@@ -64,7 +65,7 @@ func Run(ctx context.Context, o Options) error {
 	log := NewLog(logConfig(c, o.Stderr, o.Verbosity))
 	defer log.Close()
 	logFaults(log, faults)
-	n := &node{Options: o, config: c, log: log}
+	n := &node{Options: o, config: c, log: log, before: before, claim: claim}
 	if err := n.run(ctx); err != nil {
 		log.Critf("Heartbeat ends: %v", err)
 		return &StartError{Code: ExitRunning, Err: err}
@@ -96,6 +97,8 @@ type node struct {
 	log    *Log
 	engine *engine
 	runner *runner
+	claim  *claim
+	before *legacy // what an upgraded predecessor in this process left; nil for none
 }
 
 // How long the end waits for each of the parts that write.
@@ -140,6 +143,9 @@ func (n *node) banner() {
 	if n.config.IPFail {
 		n.log.Noticef("respawn ipfail: ping nodes are compared with the peer by heartbeat itself; the program ipfail is not started")
 	}
+	if n.before != nil {
+		n.log.Noticef("Upgraded from %s, in the same process", n.before.From)
+	}
 	if n.Unmanaged {
 		n.log.Warnf("Started with -M: resources are not managed")
 	}
@@ -150,7 +156,11 @@ func (n *node) identify() (boot heartbeat.Boot, writeGeneration func() error, no
 	notes = map[string]string{}
 	now := time.Now()
 	if n.config.HBGenMethod == "time" {
-		boot.Generation = uint32(now.Unix())
+		g := host.NextGeneration(n.Paths.State, now) // two starts within one second have to differ too
+		boot.Generation = max(uint32(now.Unix()), g.Number)
+		if g.Err == nil && boot.Generation > g.Number {
+			writeGeneration = func() error { return host.WriteGeneration(n.Paths.State, boot.Generation) }
+		}
 	} else {
 		g := host.NextGeneration(n.Paths.State, now)
 		boot.Generation = g.Number

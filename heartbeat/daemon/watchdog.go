@@ -24,6 +24,7 @@ type watchdog struct {
 	every   time.Duration // between two writes
 	feed    chan struct{}
 	stop    chan struct{}
+	left    atomic.Bool // stop without disarming
 	done    chan struct{}
 	once    sync.Once
 
@@ -145,12 +146,24 @@ func (w *watchdog) run() {
 			}
 			broken = err != nil
 		case <-w.stop:
+			if w.left.Load() {
+				if err := w.device.Keepalive(); err != nil {
+					w.log.Errorf("Watchdog %s: %v", w.path, err)
+				}
+				return
+			}
 			if err := w.device.Disarm(); err != nil {
 				w.log.Errorf("Watchdog %s: disarm: %v", w.path, err)
 			}
 			return
 		}
 	}
+}
+
+// leave ends the feeding and leaves the device armed, with its whole time-out before it. The device is closed by the exec that follows.
+func (w *watchdog) leave() {
+	w.left.Store(true)
+	w.close()
 }
 
 // close disarms the device. Without this the machine is reset when its time-out ends. It may be called again.

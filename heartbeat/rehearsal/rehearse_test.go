@@ -102,6 +102,11 @@ func TestPair(t *testing.T) {
 		"return-on", "freeze-short", "one-link", "partition", "loss", "busy", "flood", "start-fails", "daemon-killed", "reload"}})
 }
 
+// TestServedAllTheTime replaces daemons while they serve: by an upgrade, and by a supervisor that starts again what was killed.
+func TestServedAllTheTime(t *testing.T) {
+	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"kill-supervised", "kill-supervised-alone", "upgrade"}})
+}
+
 // TestMedia takes one failover over each of the other kinds of media, and both families.
 func TestMedia(t *testing.T) {
 	for _, name := range []string{"serial", "mcast", "active-active", "dual-stack"} {
