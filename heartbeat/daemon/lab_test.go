@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -33,23 +32,27 @@ func bubbleClock() func() heartbeat.Instant {
 // bubbleAlarm is an alarm on the bubble's timers.
 type bubbleAlarm struct {
 	clock func() heartbeat.Instant
-	c     chan struct{}
-	end   chan struct{}
 	mu    sync.Mutex
+	ring  func()
 	timer *time.Timer
 }
 
 func newBubbleAlarm(clock func() heartbeat.Instant) *bubbleAlarm {
-	return &bubbleAlarm{clock: clock, c: make(chan struct{}, 1), end: make(chan struct{})}
+	return &bubbleAlarm{clock: clock, ring: func() {}}
 }
 
-func (a *bubbleAlarm) Wait() error {
-	select {
-	case <-a.c:
-		return nil
-	case <-a.end:
-		return os.ErrClosed
-	}
+func (a *bubbleAlarm) Each(f func()) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ring = f
+	return nil
+}
+
+func (a *bubbleAlarm) ringing() {
+	a.mu.Lock()
+	f := a.ring
+	a.mu.Unlock()
+	f()
 }
 
 func (a *bubbleAlarm) Set(boot time.Duration) error {
@@ -58,14 +61,13 @@ func (a *bubbleAlarm) Set(boot time.Duration) error {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	a.timer = time.AfterFunc(max(0, boot-a.clock().Boot), func() { wake(a.c) })
+	a.timer = time.AfterFunc(max(0, boot-a.clock().Boot), func() { a.ringing() })
 	return nil
 }
 
 func (a *bubbleAlarm) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	close(a.end)
 	if a.timer != nil {
 		a.timer.Stop()
 	}

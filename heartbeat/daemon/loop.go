@@ -16,9 +16,9 @@ type core interface {
 	Status() heartbeat.Status
 }
 
-// alarm wakes the loop at an instant of the boot clock; *host.Alarm is the real one. Wait ends with an error after Close.
+// alarm wakes the loop at an instant of the boot clock; *host.Alarm is the real one.
 type alarm interface {
-	Wait() error
+	Each(f func()) error // f, which must not wait, is called at each expiry
 	Set(boot time.Duration) error
 	Close() error
 }
@@ -34,6 +34,7 @@ type loop struct {
 	after func(heartbeat.Instant) // called at the end of each turn, without blocking; may be nil
 	log   *Log
 	worst atomic.Int64 // nanoseconds: the latest that the loop was ever woken
+	fired atomic.Bool  // the alarm went off since it was set
 
 	turning sync.Mutex // held during a turn; guards the core and what follows
 	core    core
@@ -56,7 +57,10 @@ func (l *loop) run(ctx context.Context) *heartbeat.Halt {
 	l.turning.Lock()
 	l.step(l.clock(), heartbeat.Tick{})
 	l.turning.Unlock()
-	go l.ring()
+	if err := l.alarm.Each(l.rang); err != nil {
+		l.log.Critf("Heartbeat ends: %v", err)
+		return nil
+	}
 	for {
 		l.turning.Lock()
 		l.turn()
@@ -72,18 +76,14 @@ func (l *loop) run(ctx context.Context) *heartbeat.Halt {
 	}
 }
 
-// ring takes a turn at each expiry of the alarm.
-func (l *loop) ring() {
-	for l.alarm.Wait() == nil {
-		l.turning.Lock()
-		l.armed = 0
-		l.turn()
-		l.turning.Unlock()
-	}
+// rang is called at each expiry of the alarm.
+func (l *loop) rang() {
+	l.fired.Store(true)
+	l.received()
 }
 
-// received is called by a link's reader after it put a message into the inbox. It leaves to the others what a reader must
-// not do: wait for readers, and whatever was posted, which may stop this link.
+// received is called by a link's reader after it put a message into the inbox. It leaves to run what a reader must not do:
+// wait for readers, and whatever was posted, which may stop this link.
 func (l *loop) received() {
 	if !l.turning.TryLock() {
 		wake(l.in.wake)
@@ -102,12 +102,10 @@ func (l *loop) received() {
 // that took time.
 func (l *loop) turn() {
 	now := l.clock()
-	if late := l.late(now); late > 0 {
+	if late := l.late(now); late > stall {
 		l.worst.Store(max(l.worst.Load(), int64(late)))
-		if late > stall {
-			l.settle(late)
-			now = l.clock()
-		}
+		l.settle(late)
+		now = l.clock()
 	}
 	if posted := l.in.takePosted(); len(posted) > 0 {
 		l.drain(now) // first what was there before
@@ -119,7 +117,8 @@ func (l *loop) turn() {
 // work is the part of a turn that a reader may do.
 func (l *loop) work(now heartbeat.Instant) {
 	l.drain(now)
-	if l.halt == nil && l.late(now) >= 0 {
+	if late := l.late(now); l.halt == nil && late >= 0 {
+		l.worst.Store(max(l.worst.Load(), int64(late)))
 		l.step(now, heartbeat.Tick{})
 	}
 	if l.halt != nil {
@@ -197,6 +196,9 @@ func (l *loop) step(now heartbeat.Instant, ev heartbeat.Event) {
 
 // arm sets the alarm to when the core is due.
 func (l *loop) arm() {
+	if l.fired.Swap(false) {
+		l.armed = 0
+	}
 	due := l.core.Wake().Boot
 	if due == l.armed { // most messages change no deadline
 		return

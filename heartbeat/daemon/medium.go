@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -50,14 +51,14 @@ type medium struct {
 // prompt is a link whose Send never waits, so that the loop may call it itself: a heartbeat then costs no goroutine a wake-up.
 type prompt interface{ Prompt() bool }
 
-// send sends a frame, or queues it for the writer where sending might wait; it never blocks.
+// send sends a frame, or queues a copy for the writer where sending might wait; it never blocks.
 func (m *medium) send(frame []byte) {
 	l := m.current()
 	if p, ok := l.(prompt); ok && p.Prompt() {
 		m.wrote(l, l.Send(frame, time.Time{}))
 		return
 	}
-	m.out.put(frame)
+	m.out.put(bytes.Clone(frame))
 	wake(m.kick)
 }
 
@@ -98,22 +99,33 @@ func (m *medium) read(ctx context.Context) {
 	}
 }
 
+// deliverer is a link that can give its frames to a function at once, without a goroutine in between.
+type deliverer interface{ Deliver(sink func(link.Frame)) }
+
 // receive hands what arrives to the loop until the link fails.
 func (m *medium) receive(l link.Link) error {
+	if d, ok := l.(deliverer); ok {
+		d.Deliver(m.frame)
+	}
 	for {
 		f, err := l.Receive()
 		if err != nil {
 			return err
 		}
-		msg, err := m.media.keys.Load().Open(f.Data)
-		if err != nil {
-			m.bad.add(err, f.From)
-			continue
-		}
-		m.media.ring.listen(f.Data, msg)
-		m.received.Add(1)
-		m.put(heartbeat.Received{Link: m.spec.ID, From: f.From, Msg: msg})
+		m.frame(f)
 	}
+}
+
+// frame verifies a frame and hands its message to the loop; it does not wait.
+func (m *medium) frame(f link.Frame) {
+	msg, err := m.media.twin.verify(m.media.keys.Load(), f.Data)
+	if err != nil {
+		m.bad.add(err, f.From)
+		return
+	}
+	m.media.ring.listen(f.Data, msg)
+	m.received.Add(1)
+	m.put(heartbeat.Received{Link: m.spec.ID, From: f.From, Msg: msg})
 }
 
 // write is the writer. Frames for a link that is not open are dropped: the next heartbeat is worth more.

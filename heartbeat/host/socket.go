@@ -18,7 +18,8 @@ const receiveBuffer = 4 << 20
 const tosLowDelay = 0x10
 
 // Socket is a non-blocking socket that keeps the network namespace in which it was opened. Reading waits in the runtime's
-// poller, so a Close from another goroutine ends a Read at once.
+// poller, so a Close from another goroutine ends a Read at once; a socket that is read through the selector is unknown to the
+// poller and has TryRead and OnReadable instead.
 type Socket struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -39,13 +40,7 @@ func newSocket(fd int, name string) (*Socket, error) {
 func (s *Socket) Close() error { return s.file.Close() }
 
 // Control calls f with the descriptor, which must not be kept.
-func (s *Socket) Control(f func(fd int) error) error {
-	var err error
-	if cerr := s.raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
-		return cerr
-	}
-	return err
-}
+func (s *Socket) Control(f func(fd int) error) error { return control(s.raw, f) }
 
 // Drops is how many datagrams the kernel dropped for this socket: its buffer was full, or a filter refused them.
 func (s *Socket) Drops() (n uint64) {
@@ -65,13 +60,13 @@ func (s *Socket) Drops() (n uint64) {
 
 // ListenUDP opens the receive socket of one port on one device: bound to the device and to every address, so that it survives
 // any change of addresses, and telling for each datagram where it was sent to and when the kernel received it. The port is
-// the socket's alone: a second program on it is refused (EADDRINUSE) instead of taking frames away.
+// the socket's alone: a second program on it is refused (EADDRINUSE) instead of taking frames away. Read it with OnReadable and TryRead.
 func ListenUDP(device string, port int, v6 bool) (*Socket, error) {
 	family := unix.AF_INET
 	if v6 {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP) // blocking: not for the runtime's poller
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}

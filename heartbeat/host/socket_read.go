@@ -33,6 +33,8 @@ type Reader struct {
 	vector  unix.Iovec
 	header  unix.Msghdr
 	receive func(fd uintptr) bool // kept, so that Read does not allocate a closure
+	attempt func(fd uintptr)      // the same for TryRead
+	there   bool                  // what it found
 }
 
 // NewReader returns a Reader with room for datagrams of size bytes.
@@ -45,32 +47,34 @@ func NewReader(size int) *Reader {
 	r.header.SetIovlen(1)
 	r.header.Control = &r.control[0]
 	r.receive = r.recvmsg
+	r.attempt = func(fd uintptr) { r.there = r.recvmsg(fd) }
 	return r
 }
 
-// Read waits for the next datagram. Errors: os.ErrClosed after Close, os.ErrDeadlineExceeded after Interrupt, else the
-// kernel's.
+// Read waits for the next datagram. Errors: os.ErrClosed after Close, else the kernel's.
 func (s *Socket) Read(r *Reader) error {
-	err := s.raw.Read(r.receive)
-	switch {
-	case err == nil:
-		return r.err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return err
+	if s.raw.Read(r.receive) != nil {
+		return os.ErrClosed // the poller's own word for it is not exported
 	}
-	return os.ErrClosed // the poller's own word for it is not exported
+	return r.err
 }
 
-// Interrupt ends a Read that waits now, and every later one, with os.ErrDeadlineExceeded, until Resume.
-func (s *Socket) Interrupt() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) }
-
-// Resume undoes Interrupt.
-func (s *Socket) Resume() { _ = s.file.SetReadDeadline(time.Time{}) }
+// TryRead takes a datagram that is there, and says whether one was. Errors as Read's.
+func (s *Socket) TryRead(r *Reader) (there bool, err error) {
+	r.there = false
+	if s.raw.Control(r.attempt) != nil {
+		return false, os.ErrClosed
+	}
+	if !r.there {
+		return false, nil
+	}
+	return true, r.err
+}
 
 func (r *Reader) recvmsg(fd uintptr) bool {
 	r.header.Namelen = uint32(unsafe.Sizeof(r.name))
 	r.header.SetControllen(len(r.control))
-	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.header)), 0) // raw: see readClock
+	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.header)), unix.MSG_DONTWAIT) // raw: see readClock
 	switch errno {
 	case 0:
 		r.err = nil

@@ -31,17 +31,16 @@ var hubs = struct {
 	open map[hubKey]*hub
 }{open: map[hubKey]*hub{}}
 
-// hub is the receive socket that all UDP links of one device, port and address family share. It has no goroutine that reads:
-// of the links that wait in Receive one holds the baton, reads for all, and passes it on when a frame for itself came. So the
-// usual single link pays nothing for the sharing.
+// hub is the receive socket that all UDP links of one device, port and address family share.
 type hub struct {
 	key    hubKey
 	socket *host.Socket
 	view   *host.View
-	limit  *limiter // used by the holder of the baton only
-	baton  chan struct{}
+	reader *host.Reader           // used by the selector's goroutine only
+	limit  *limiter               // the same
 	lines  atomic.Pointer[[]*udp] // replaced, never changed, under hubs' lock
 	stop   context.CancelFunc     // ends the watch
+	forget func()                 // ends the reading
 
 	unclaimed atomic.Uint64 // frames for no link of ours
 
@@ -67,11 +66,14 @@ func joinHub(l *udp, device host.Interface) error {
 		}
 		hubs.open[key] = h
 	}
-	if err := h.add(l); err != nil {
-		h.closeUnused()
-		return err
+	err := h.add(l)
+	if err == nil && h.forget == nil {
+		h.forget, err = h.socket.OnReadable(h.ready)
 	}
-	return nil
+	if err != nil {
+		h.remove(l)
+	}
+	return err
 }
 
 func newHub(key hubKey) (*hub, error) {
@@ -95,9 +97,8 @@ func newHub(key hubKey) (*hub, error) {
 		socket.Close()
 		return nil, err
 	}
-	h := &hub{key: key, socket: socket, view: view, limit: newLimiter(), baton: make(chan struct{}, 1), stop: cancel}
+	h := &hub{key: key, socket: socket, view: view, reader: host.NewReader(host.MaxDatagram), limit: newLimiter(), stop: cancel}
 	h.lines.Store(new([]*udp))
-	h.baton <- struct{}{}
 	go h.watch(changes)
 	return h, nil
 }
@@ -127,25 +128,27 @@ func (h *hub) add(l *udp) error {
 func (h *hub) leave(l *udp) {
 	hubs.Lock()
 	defer hubs.Unlock()
-	old := *h.lines.Load()
-	lines := slices.DeleteFunc(slices.Clone(old), func(other *udp) bool { return other == l })
-	if len(lines) == len(old) {
-		return
-	}
-	h.lines.Store(&lines)
-	if l.dest.IsMulticast() {
-		_ = h.socket.LeaveGroup(l.dest, h.key.index) // fails when the device is gone, and with it the membership
-	}
-	h.closeUnused()
+	h.remove(l)
 }
 
-// closeUnused is called under hubs' lock.
-func (h *hub) closeUnused() {
-	if len(*h.lines.Load()) > 0 {
+// remove is leave under hubs' lock.
+func (h *hub) remove(l *udp) {
+	old := *h.lines.Load()
+	lines := slices.DeleteFunc(slices.Clone(old), func(other *udp) bool { return other == l })
+	if len(lines) < len(old) {
+		h.lines.Store(&lines)
+		if l.dest.IsMulticast() {
+			_ = h.socket.LeaveGroup(l.dest, h.key.index) // fails when the device is gone, and with it the membership
+		}
+	}
+	if len(lines) > 0 || hubs.open[h.key] != h {
 		return
 	}
 	delete(hubs.open, h.key)
 	h.stop()
+	if h.forget != nil {
+		h.forget()
+	}
 	h.socket.Close()
 	h.view.Close()
 }
@@ -203,39 +206,30 @@ func (h *hub) ground() (ground, error) {
 	return ground{device: list[at], all: list}, nil
 }
 
-// read returns the next frame for l, whose reader it uses, and queues what comes for others meanwhile. The caller holds the
-// baton.
-func (h *hub) read(l *udp) (Frame, error) {
-	for {
-		err := h.socket.Read(l.reader)
-		if err == nil && h.deliver(l) {
-			return l.frame(l.reader), nil
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) { // somebody closed: if it was not l, go on
-			h.socket.Resume()
-		}
-		switch {
-		case l.failed():
-			return Frame{}, l.cause
-		case err == nil || errors.Is(err, os.ErrDeadlineExceeded) || host.IsTemporary(err):
-		case errors.Is(err, os.ErrClosed):
-			return Frame{}, ErrClosed
-		default:
-			return Frame{}, fmt.Errorf("receive on %s: %w", l.spec.ID, classify(err))
+// ready takes one datagram from the socket to its link. It is called by the selector's goroutine.
+func (h *hub) ready() {
+	there, err := h.socket.TryRead(h.reader)
+	switch {
+	case err == nil && there:
+		h.deliver()
+	case err == nil || host.IsTemporary(err) || errors.Is(err, os.ErrClosed):
+	default:
+		for _, l := range *h.lines.Load() {
+			l.fail(fmt.Errorf("receive on %s: %w", l.spec.ID, classify(err)))
 		}
 	}
 }
 
-// deliver takes the datagram that l's reader holds to the link that it is for, and says whether that is l.
-func (h *hub) deliver(l *udp) bool {
-	r := l.reader
+// deliver takes the datagram that the reader holds to the link that it is for.
+func (h *hub) deliver() {
+	r := h.reader
 	if r.Own {
-		return false
+		return
 	}
 	to := h.route(r)
 	if to == nil {
 		h.unclaimed.Add(1)
-		return false
+		return
 	}
 	sender := netip.AddrPortFrom(r.From, r.Port)
 	if ok, enough := h.limit.allow(sender, len(r.Data), r.Stamp()); !ok {
@@ -243,12 +237,9 @@ func (h *hub) deliver(l *udp) bool {
 		if enough {
 			h.shun(sender)
 		}
-		return false
+		return
 	}
-	if to != l {
-		to.queueCopy(r)
-	}
-	return to == l
+	to.take(r)
 }
 
 // route finds the link that a datagram is for: by the group it was sent to, else by its sender. Broadcast reaches a node that

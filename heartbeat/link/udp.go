@@ -36,7 +36,7 @@ var udpKinds = map[string]udpKind{
 	"mcast": {toGroup, false}, "mcast6": {toGroup, true},
 }
 
-// lineQueue is how many frames wait for a link whose reader is busy while another link of the same device reads.
+// lineQueue is how many frames wait for a link that is read with Receive.
 const lineQueue = 64
 
 // udp is one link of the kinds in udpKinds.
@@ -47,8 +47,8 @@ type udp struct {
 	to     unix.Sockaddr // the same with port
 	sender *host.Sender
 	hub    *hub
-	reader *host.Reader // used while this link holds the hub's baton
-	queue  chan Frame   // filled by links that hold it meanwhile
+	queue  chan Frame // for Receive, while nobody asked for Deliver
+	sink   atomic.Pointer[func(Frame)]
 
 	done  chan struct{} // closed when cause is set
 	once  sync.Once
@@ -91,7 +91,6 @@ func openUDP(spec Spec) (Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.reader = host.NewReader(host.MaxDatagram)
 	if err = joinHub(l, g.device); err != nil {
 		l.sender.Close()
 		return nil, err
@@ -262,32 +261,30 @@ func (l *udp) Receive() (Frame, error) {
 		return f, nil
 	case <-l.done:
 		return Frame{}, l.cause
-	case <-l.hub.baton:
 	}
-	defer func() { l.hub.baton <- struct{}{} }()
-	select {
-	case f := <-l.queue: // came before we had the baton, and so before what the socket holds
-		return f, nil
-	default:
-	}
-	return l.hub.read(l)
 }
 
-// frame makes a Frame of what a reader read.
-func (l *udp) frame(r *host.Reader) Frame {
+// Deliver has frames given to sink from now on, by the goroutine that reads all UDP links, which spares a heartbeat the
+// handing over to another one. sink must not wait, and the frame's data is valid during the call only. Receive goes on to
+// tell when the link fails.
+func (l *udp) Deliver(sink func(Frame)) { l.sink.Store(&sink) }
+
+// take is given a datagram for this link, by the selector's goroutine only.
+func (l *udp) take(r *host.Reader) {
 	if r.From != l.from {
 		l.from, l.fromText = r.From, r.From.Unmap().String()
 	}
-	return Frame{Data: r.Data, Received: r.Received(), From: l.fromText}
-}
-
-// queueCopy hands a frame over that another link of the hub read. The caller holds the baton, so nobody else adds.
-func (l *udp) queueCopy(r *host.Reader) {
-	if len(l.queue) == cap(l.queue) {
-		l.dropped.Add(1)
+	f := Frame{Data: r.Data, Received: r.Received(), From: l.fromText}
+	if sink := l.sink.Load(); sink != nil {
+		(*sink)(f)
 		return
 	}
-	l.queue <- Frame{Data: bytes.Clone(r.Data), Received: r.Received(), From: r.From.Unmap().String()}
+	f.Data = bytes.Clone(f.Data)
+	select {
+	case l.queue <- f:
+	default:
+		l.dropped.Add(1)
+	}
 }
 
 func (l *udp) failed() bool {
@@ -305,7 +302,6 @@ func (l *udp) fail(cause error) {
 		l.cause = cause
 		close(l.done)
 		l.hub.leave(l)
-		l.hub.socket.Interrupt() // the baton's holder looks whether it was meant
 	})
 }
 

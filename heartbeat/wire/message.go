@@ -41,7 +41,7 @@ type Message struct {
 
 // New returns a message whose first field is t=kind.
 func New(kind string) Message {
-	var m Message
+	m := Message{fields: make([]Field, 0, typicalFields)}
 	m.Add("t", kind)
 	return m
 }
