@@ -54,6 +54,16 @@ type lone struct {
 // startLone writes the files and starts the daemon.
 func startLone(t *testing.T, haCF string) *lone {
 	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startProgram(t, self, haCF)
+}
+
+// startProgram is startLone with the program in a certain file.
+func startProgram(t *testing.T, self, haCF string) *lone {
+	t.Helper()
 	requireRoot(t)
 	base := t.TempDir()
 	d := directories{config: filepath.Join(base, "ha.d"), state: filepath.Join(base, "lib"), run: filepath.Join(base, "run")}
@@ -65,10 +75,6 @@ func startLone(t *testing.T, haCF string) *lone {
 	l.write("haresources", "alpha 10.77.0.100/24\n")
 	l.write("authkeys", "auth 1\n1 sha1 0123456789abcdef0123456789abcdef\n")
 	l.write("nodeinfo", "alpha\n")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	const network = "ip link set lo up && ip link add eth0 type veth peer name eth1 && ip link set eth1 up && ip addr add 10.77.0.1/24 brd + dev eth0 && ip link set eth0 up && exec "
 	l.cmd = exec.Command("sh", "-c", network+strings.Join([]string{self, "run", "--config", d.config, "--state", d.state, "--run", d.run, "--log", "stderr", "--no-realtime"}, " "))
 	l.cmd.Env = append(os.Environ(), asProgram+"=1")

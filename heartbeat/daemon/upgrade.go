@@ -143,7 +143,7 @@ func (n *node) prepareUpgrade(ctx context.Context) (upgrader, error) {
 	text := strings.Join(said, "\n")
 	word, next, _ := strings.Cut(text, " ")
 	switch {
-	case err != nil && strings.Contains(text, "unknown"):
+	case err != nil && (strings.Contains(text, "unknown command") || strings.Contains(text, "unknown flag")):
 		return upgrader{}, fmt.Errorf("%s cannot take over from a running daemon: it is older than that; use `heartbeat -R`, which restarts the daemon and leaves the resources running", path)
 	case err != nil:
 		return upgrader{}, fmt.Errorf("%s would not start, and nothing was changed: %w\n%s", path, err, text)
