@@ -133,7 +133,11 @@ func (g *group) startUnit(ctx context.Context, items []*item) (int, error) {
 		return g.batch(ctx, items, OpStart)
 	}
 	it := items[0]
-	state, err := g.ask(ctx, it)
+	state, known := it.learnt()
+	var err error
+	if !known {
+		state, err = g.ask(ctx, it)
+	}
 	if ctx.Err() != nil {
 		return 0, &OperationError{it.spec(), OpStatus, context.Cause(ctx)}
 	}

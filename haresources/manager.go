@@ -158,8 +158,7 @@ func (m *Manager) slot(ctx context.Context) func() {
 
 // Release stops the resources of a group from right to left. A stop that fails is tried again; where that does not help
 // and the resource may still run, the rest of the group is left as it is and the error is a *StuckError. A running Acquire
-// of the group is cut short first. Resources that are a Lingerer, and are the last to be stopped, are stopped after Release has
-// returned: see Settle.
+// of the group is cut short first. Resources that are a Lingerer are stopped last, after Release has returned: see Settle.
 func (m *Manager) Release(ctx context.Context, name string) error {
 	g, err := m.find(name)
 	if err != nil {
@@ -298,10 +297,12 @@ type item struct {
 	turn    chan struct{} // holds one token while the agent is asked to do something
 	monitor *monitor      // nil while nobody watches it; guarded by the group's mutex
 
-	mu     sync.Mutex
-	place  Resource
-	status ResourceStatus
-	paused bool // stopped by hand: nobody starts it again before it is started by hand, or its group is acquired
+	mu         sync.Mutex
+	place      Resource
+	status     ResourceStatus
+	known      State     // what Prepare learned,
+	knownUntil time.Time // and until when that is believed
+	paused     bool      // stopped by hand: nobody starts it again before it is started by hand, or its group is acquired
 }
 
 // claim waits until nobody else has the agent do something; the returned function ends the claim.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -25,8 +26,8 @@ type Preparer interface {
 	Prepare(ctx context.Context) error
 }
 
-// Lingerer is an agent whose Stop changes nothing but what this node is left with: another node may start the group before it has
-// ended, such as when a firewall goes back to the rules of a standby node.
+// Lingerer is an agent whose Stop changes nothing but what this node is left with: it may come after that of everything else, when
+// another node has begun to start the group. A firewall goes back to the rules of a standby node, a route to what was there before.
 type Lingerer interface {
 	Lingers() bool
 }
@@ -74,18 +75,13 @@ func (it *item) unready(err error) error {
 	return fmt.Errorf("make %s ready: %w", quote(it.spec()), err)
 }
 
-// Prepares says whether a part of the start of a group can be done while another node holds it.
+// Prepares says whether a part of the start of a group can be done while another node holds it: there is more in it than addresses.
 func (m *Manager) Prepares(name string) bool {
 	g, err := m.find(name)
 	if err != nil {
 		return false
 	}
-	for _, it := range g.snapshot() {
-		if _, ok := it.agent.(Preparer); ok {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.snapshot(), func(it *item) bool { return batchKey(it) == "" })
 }
 
 // Prepare does what can be done of the start of a group while another node holds it. The error joins those of all resources; none
@@ -109,20 +105,46 @@ func (m *Manager) Prepare(ctx context.Context, name string) error {
 			errs = append(errs, it.unready(a.Prepare(ctx)))
 		}
 	}
+	g.learn(ctx)
 	return errors.Join(errs...)
 }
 
-// lingering splits items in the order of a release: those that have to be stopped before it is done, and those behind them that
-// need not.
+// lingering splits items in the order of a release: those that have to be stopped before it is done, and those that need not.
 func lingering(items []*item) (now, later []*item) {
-	split := len(items)
-	for split > 0 {
-		if l, ok := items[split-1].agent.(Lingerer); !ok || !l.Lingers() {
-			break
+	for _, it := range items {
+		if l, ok := it.agent.(Lingerer); ok && l.Lingers() {
+			later = append(later, it)
+		} else {
+			now = append(now, it)
 		}
-		split--
 	}
-	return items[:split], items[split:]
+	return now, later
+}
+
+// knownFor is how long what a resource said in Prepare is believed when it is started.
+const knownFor = 5 * time.Second
+
+// learn asks each item in advance whether it runs, so that its start has not to ask.
+func (g *group) learn(ctx context.Context) {
+	for _, it := range g.snapshot() {
+		if batchKey(it) != "" {
+			continue // asks nothing
+		}
+		if state, err := g.ask(ctx, it); err == nil {
+			it.mu.Lock()
+			it.known, it.knownUntil = state, time.Now().Add(knownFor)
+			it.mu.Unlock()
+		}
+	}
+}
+
+// learnt is what the item said in advance; ok is false when it did not, or too long ago.
+func (it *item) learnt() (state State, ok bool) {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	state, ok = it.known, time.Now().Before(it.knownUntil)
+	it.knownUntil = time.Time{}
+	return state, ok
 }
 
 // Settle waits until nothing of a release lingers, at most for so long.

@@ -278,6 +278,9 @@ func (r *route) Stop(context.Context) error {
 	return r.table.RemoveRoute(*f.aside)
 }
 
+// Lingers is true: where this node sends its packets does not concern the one that holds the group now.
+func (r *route) Lingers() bool { return true }
+
 // Status looks for the route.
 func (r *route) Status(context.Context) (haresources.State, error) {
 	r.mu.Lock()
