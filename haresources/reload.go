@@ -9,8 +9,8 @@ import (
 
 // Reload changes the Manager to another table. Resources that stand in both are never touched, wherever they stand on their
 // line. In groups that are held, resources that are gone are stopped and then new ones started; what is not held is only
-// replaced. A removed group that is held stays known, with what no other group took over, until it is released; its
-// successor (Difference.Renamed) holds what the two share, running, and is to be acquired to start the rest.
+// replaced. A group that got another name (Difference.Renamed) is treated in the same way, under its new name; any other removed group that
+// is held stays known until it is released.
 //
 // When a new resource cannot be opened nothing is changed. Otherwise the error joins the OperationErrors and StuckErrors of
 // what could not be started or stopped.
@@ -113,13 +113,7 @@ func (u *update) apply(ctx context.Context) error {
 	for _, it := range items {
 		errs = append(errs, it.configure(u.def))
 	}
-	if u.target != u.source {
-		u.source.unwatch(items) // whoever watches them is to work for the group that they are in
-		u.source.replace(u.source.definition(), gone)
-		u.target.replace(u.def, items)
-		return errors.Join(errs...)
-	}
-	g := u.target
+	g := u.source
 	g.mu.Lock()
 	held := g.held
 	g.mu.Unlock()
@@ -129,12 +123,40 @@ func (u *update) apply(ctx context.Context) error {
 		errs = append(errs, g.stopAll(ctx, gone))
 	}
 	closeAll(gone)
-	g.replace(u.def, items)
+	if g != u.target {
+		u.hand(items, held)
+	}
+	u.target.replace(u.def, items)
 	if held {
+		if g != u.target {
+			u.target.watch(u.kept(items))
+		}
 		errs = append(errs, u.startFresh(ctx, items))
-		g.rewatch(items)
+		u.target.rewatch(items)
 	}
 	return errors.Join(errs...)
+}
+
+// kept are the items that are not new.
+func (u *update) kept(items []*item) []*item {
+	var kept []*item
+	for i, it := range items {
+		if u.fresh[i] == nil {
+			kept = append(kept, it)
+		}
+	}
+	return kept
+}
+
+// hand gives everything to the group of another name.
+func (u *update) hand(items []*item, held bool) {
+	u.source.unwatch(items) // whoever watches them is to work for the group that they are in
+	u.source.mu.Lock()
+	u.source.items, u.source.held = nil, false
+	u.source.mu.Unlock()
+	u.target.mu.Lock()
+	u.target.held = held
+	u.target.mu.Unlock()
 }
 
 // sort puts old and new items into the new order, and finds those that are not in it.

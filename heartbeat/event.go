@@ -81,8 +81,12 @@ type Request struct {
 }
 
 // Reconfigure replaces the configuration of a running node (SIGHUP). Groups that went are released, new ones acquired where
-// this node owns their kind.
-type Reconfigure struct{ Config Config }
+// this node owns their kind. Renamed are groups that only have another name now, new names by old ones: what this node does with them and
+// knows of them goes on.
+type Reconfigure struct {
+	Config  Config
+	Renamed map[string]string
+}
 
 // Submit is a message that a local program wants sent to the cluster as it is (FIFO, API): operator-defined types.
 type Submit struct{ Msg wire.Message }

@@ -71,6 +71,7 @@ func wishOf(letter byte) wish {
 type group struct {
 	Group
 	hash  uint32
+	alias []uint32 // short names that it had before a reload, as long as the peer may know it by them
 	hold  hold
 	wish  wish
 	was   bool   // held by this node's previous run in this boot of the machine

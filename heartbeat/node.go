@@ -211,7 +211,7 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 	case Request:
 		n.request(ev)
 	case Reconfigure:
-		n.reconfigure(ev.Config)
+		n.reconfigure(ev)
 	case Submit:
 		n.submit(ev.Msg)
 	}

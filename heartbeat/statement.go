@@ -149,11 +149,17 @@ func (n *Node) deafFor() time.Duration {
 // statement renders what this node holds and wishes, group by group.
 func (n *Node) statement() string {
 	var b strings.Builder
-	for i, g := range n.groups {
-		if i > 0 {
+	say := func(hash uint32, g *group) {
+		if b.Len() > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, "%08x%c%c%x", g.hash, g.hold.letter(), g.wish.letter(), g.epoch)
+		fmt.Fprintf(&b, "%08x%c%c%x", hash, g.hold.letter(), g.wish.letter(), g.epoch)
+	}
+	for _, g := range n.groups {
+		say(g.hash, g)
+		for _, hash := range g.alias {
+			say(hash, g)
+		}
 	}
 	return b.String()
 }
@@ -202,24 +208,43 @@ func (n *Node) greet(h hello, m wire.Message) {
 	}
 }
 
-// readStatement stores what the peer says of each group. A group that it does not name is one that it cannot run.
+// said is what the peer says of one group.
+type said struct {
+	hold  hold
+	wish  wish
+	epoch uint64
+}
+
+// readStatement stores what the peer says of each group. A group that it does not name is one that it cannot run. One that was renamed here
+// is understood by its old name, until the peer has learnt the new one.
 func (n *Node) readStatement(text string) {
-	byHash := map[uint32]*group{}
-	for _, g := range n.groups {
-		byHash[g.hash] = g
-		g.peerHold, g.peerWish = holdIdle, wishUnable
-	}
+	byHash := map[uint32]said{}
 	for entry := range strings.SplitSeq(text, ",") {
 		if len(entry) < 11 {
 			continue
 		}
 		hash, err := strconv.ParseUint(entry[:8], 16, 32)
 		epoch, err2 := strconv.ParseUint(entry[10:], 16, 64)
-		g := byHash[uint32(hash)]
-		if err != nil || err2 != nil || g == nil {
+		if err == nil && err2 == nil {
+			byHash[uint32(hash)] = said{holdOf(entry[8]), wishOf(entry[9]), epoch}
+		}
+	}
+	for _, g := range n.groups {
+		s, named := byHash[g.hash]
+		if named && g.alias != nil {
+			g.alias = nil
+			n.changed()
+		}
+		for _, hash := range g.alias {
+			if other, ok := byHash[hash]; ok {
+				s, named = other, true
+			}
+		}
+		if !named {
+			g.peerHold, g.peerWish = holdIdle, wishUnable
 			continue
 		}
-		g.peerHold, g.peerWish, g.peerEpoch = holdOf(entry[8]), wishOf(entry[9]), epoch
+		g.peerHold, g.peerWish, g.peerEpoch = s.hold, s.wish, s.epoch
 		if g.peerHold == holdIdle && g.announceWhenFree {
 			g.announceWhenFree = false
 			n.splitEnded(g)

@@ -585,7 +585,8 @@ func (n *Node) halt(released bool, reason string) {
 }
 
 // reconfigure replaces the configuration as a difference.
-func (n *Node) reconfigure(cfg Config) {
+func (n *Node) reconfigure(ev Reconfigure) {
+	cfg := ev.Config
 	if err := cfg.check(); err != nil {
 		n.report(LevelError, "New configuration refused, the old one stays: %v", err)
 		return
@@ -607,6 +608,7 @@ func (n *Node) reconfigure(cfg Config) {
 	for _, g := range n.groups {
 		old[g.Name] = g
 	}
+	n.rename(old, cfg, ev.Renamed)
 	n.groups = nil
 	for _, c := range cfg.Groups {
 		g := old[c.Name]
@@ -627,4 +629,22 @@ func (n *Node) reconfigure(cfg Config) {
 	n.transition(Info, "configuration files changed", "Configuration reread.")
 	n.resetBeliefs()
 	n.persist()
+}
+
+// rename gives groups of an old configuration the names that they have in the new one. The peer, which still has the old one, goes on
+// hearing of them by their old names.
+func (n *Node) rename(old map[string]*group, cfg Config, renamed map[string]string) {
+	for _, c := range cfg.Groups {
+		for from, to := range renamed {
+			g := old[from]
+			if to != c.Name || g == nil || old[to] != nil {
+				continue
+			}
+			delete(old, from)
+			old[to] = g
+			g.alias = append(g.alias, g.hash)
+			g.hash = groupHash(to)
+			n.transition(Info, "its line begins with another resource now", "Resource group %s is called %s", from, to)
+		}
+	}
 }

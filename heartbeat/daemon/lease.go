@@ -27,6 +27,7 @@ type leaseKeeper interface {
 	Protect(list []host.Protection) error
 	Renew(group string, until time.Duration) error
 	Until(group string) (time.Duration, error)
+	Rename(from, to string) error
 	Keep(ctx context.Context, notify func(ifname string, err error)) error
 	Close() error
 	Remove() error
@@ -148,6 +149,18 @@ func (l *leases) stand(list []host.Protection, interfaces []string) error {
 	}
 	l.attached = interfaces
 	return nil
+}
+
+// rename has groups that are called otherwise from now on keep what is in force.
+func (l *leases) rename(renamed map[string]string) {
+	if l == nil || !l.usable.Load() {
+		return
+	}
+	for from, to := range renamed {
+		if err := l.lease.Rename(from, to); err != nil && !errors.Is(err, host.ErrNoLease) {
+			l.log.Warnf("Lease: %v: its addresses do not answer until the next heartbeat", err)
+		}
+	}
 }
 
 // left is what the run before left in force: until when each group may be answered for, on the boot clock.

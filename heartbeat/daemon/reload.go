@@ -97,8 +97,10 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	if e.environment != nil {
 		e.environment(c) // before new agents are opened with it
 	}
+	var difference haresources.Difference
 	if m, ok := e.manager.(reloader); ok {
-		difference, err := m.Reload(ctx, c.Table)
+		var err error
+		difference, err = m.Reload(ctx, c.Table)
 		if err != nil && difference.Renamed == nil { // refused as a whole
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
@@ -108,10 +110,11 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	}
 	obsolete := e.openNew(ctx, c)
 	old := e.conf()
+	e.leases.rename(difference.Renamed)
 	core := e.coreConfig(c)
 	e.config.Store(c)
 	e.tune(c)
-	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), heartbeat.Reconfigure{Config: core}) }); err != nil {
+	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), heartbeat.Reconfigure{Config: core, Renamed: difference.Renamed}) }); err != nil {
 		return err
 	}
 	if !sameDevices(old, c) {

@@ -63,6 +63,7 @@ type leaser interface {
 	detach(ifname string) error
 	protect(list []Protection) error
 	renew(group string, until time.Duration) error
+	rename(from, to string) error
 	until(group string) (time.Duration, error)
 	dropped(group string) (uint64, error)
 	// watch calls changed when something happened that may have hurt the lease, until ctx ends.
@@ -195,6 +196,16 @@ func bare(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 func (l *Lease) Renew(group string, until time.Duration) error {
 	if err := l.mechanism.renew(group, max(until, 0)); err != nil {
 		return fmt.Errorf("renew the lease of %s: %w", group, err)
+	}
+	return nil
+}
+
+// Rename gives a group's lease to the group of another name, which goes on with it: to be followed by a Protect that names it so.
+func (l *Lease) Rename(from, to string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.mechanism.rename(from, to); err != nil {
+		return fmt.Errorf("rename the lease of %s to %s: %w", from, to, err)
 	}
 	return nil
 }

@@ -105,6 +105,24 @@ func (b *bpfLease) renew(group string, until time.Duration) error {
 	return err
 }
 
+func (b *bpfLease) rename(from, to string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	number, err := b.known(from)
+	if err != nil {
+		return err
+	}
+	if _, err := b.known(to); !errors.Is(err, ErrNoLease) {
+		return errors.Join(err, errors.New("there is one of that name already"))
+	}
+	if err := b.maps.names.Update(keyOf(to), number, ebpf.UpdateAny); err != nil {
+		return err
+	}
+	b.number[to] = number
+	delete(b.number, from)
+	return b.maps.names.Delete(keyOf(from))
+}
+
 func (b *bpfLease) until(group string) (time.Duration, error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

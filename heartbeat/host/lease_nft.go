@@ -40,6 +40,18 @@ const nftGrain = 20 * time.Millisecond
 // leaseTable is the table that is the lease's alone.
 var leaseTable = Table{Family: "netdev", Name: "hapair_lease"}
 
+// rename keeps the end of the lease for the table that the next protect loads.
+func (n *nftLease) rename(from, to string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	end, ok := n.ends[from]
+	if !ok {
+		return ErrNoLease
+	}
+	n.ends[to] = end
+	return nil
+}
+
 func openNFTLease() (_ *nftLease, err error) {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return nil, fmt.Errorf("the program nft is not installed: %w", err)
