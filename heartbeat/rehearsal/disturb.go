@@ -47,6 +47,25 @@ func doLose(ctx context.Context, r *run, node int, s step) error {
 	return errors.Join(err, r.world.setLoss([2]int{}))
 }
 
+// doBeginLoss is doLose without end.
+func doBeginLoss(_ context.Context, r *run, _ int, s step) error {
+	percent, err := strconv.Atoi(s.what)
+	if err != nil {
+		return fmt.Errorf("lose %q %%: %w", s.what, err)
+	}
+	return r.world.setLoss([2]int{percent, percent})
+}
+
+// doLoseBusy is doLose and doBusy at the same time.
+func doLoseBusy(ctx context.Context, r *run, node int, s step) error {
+	var lost error
+	var wait sync.WaitGroup
+	wait.Go(func() { lost = doLose(ctx, r, node, s) })
+	err := doBusy(ctx, r, node, s)
+	wait.Wait()
+	return errors.Join(lost, err)
+}
+
 // setLoss makes every link between the nodes lose a share, in percent, of the frames that each node sends.
 func (w *world) setLoss(loss [2]int) error {
 	for _, c := range w.cables {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	shipped "hapair/ha.d"
 	"hapair/heartbeat/rehearsal/lab"
@@ -26,6 +27,7 @@ type job struct {
 	Scenario        string
 	Set             map[string]string
 	RealScripts     bool
+	Lasting         time.Duration
 }
 
 // programName names the inside of a rehearsal to the laboratory.
@@ -82,6 +84,7 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 		return err
 	}
 	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair)}
+	r.timing.lasting = j.Lasting
 	r.result = Run{Scenario: s.name, Implementations: j.Implementations, Nodes: c.pair.nodes, Realtime: w.realtime()}
 	if err := r.perform(ctx); err != nil {
 		r.result.Passed, r.result.Failure = false, err.Error()

@@ -81,6 +81,7 @@ func (c *command) parse(args []string) (code int, done bool) {
 	flags.StringVar(&scenarioNames, "scenario", defaultScenario, "what to do: names separated by commas, or all")
 	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or ")+"; or all, for all four pairs")
 	flags.IntVar(&c.options.Repeat, "repeat", 1, "how often; from 5 on the median is judged too")
+	flags.DurationVar(&c.options.Lasting, "lasting", 0, "how long trials last in which nothing may happen: idle, loss, busy (default: as --list says)")
 	flags.Var(set, "set", "replace a directive of ha.cf for this rehearsal, as in deadtime=200ms; may be repeated")
 	flags.StringVar(&scripts, "scripts", "stand-in", "resource scripts of DIRECTORY: stand-in (remembers start and stop), or real (runs them here, with your files and devices)")
 	flags.StringVar(&c.options.Binary, "binary", "", "the heartbeat program to run on hapair nodes (default: this one)")

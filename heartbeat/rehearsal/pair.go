@@ -30,7 +30,8 @@ type pair struct {
 // timing is what of ha.cf decides how long things take.
 type timing struct {
 	keepalive, deadtime, initdead time.Duration
-	failback                      string // on, off, legacy
+	failback                      string        // on, off, legacy
+	lasting                       time.Duration // how long a trial lasts in which nothing may happen; 0: as the scenario says
 }
 
 // network is one interface name of the files: both nodes have it, and a switch connects them.

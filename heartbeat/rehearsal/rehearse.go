@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"hapair/heartbeat/rehearsal/lab"
 )
@@ -18,6 +19,7 @@ type Options struct {
 	Scenarios   []string          // by name, see Scenarios; none means all
 	Repeat      int               // how often each; 0 is once
 	Set         map[string]string // directives of ha.cf to replace in the copies
+	Lasting     time.Duration     // how long trials last in which nothing may happen (loss, busy cores, idle); 0: as they say
 	RealScripts bool              // run the resource scripts of Dir, not stand-ins
 	Started     func(scenario string, implementations [2]string, repetition int)
 	Ended       func(Run) // each performance, as soon as it ends
@@ -83,7 +85,7 @@ func (o Options) repeat(ctx context.Context, j job, report *Report) error {
 
 // job is what all performances of a pair have in common.
 func (o Options) job(impls [2]string) (job, error) {
-	j := job{Implementations: impls, Set: o.Set, RealScripts: o.RealScripts}
+	j := job{Implementations: impls, Set: o.Set, RealScripts: o.RealScripts, Lasting: o.Lasting}
 	for _, name := range impls {
 		if _, err := findImplementation(name); err != nil {
 			return j, err

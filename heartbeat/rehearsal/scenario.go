@@ -79,10 +79,14 @@ type span struct {
 	deadtimes float64
 	initdeads float64
 	plus      time.Duration
+	lasting   time.Duration // replaced by Options.Lasting
 }
 
 func (s span) of(t timing) time.Duration {
-	return time.Duration(s.deadtimes*float64(t.deadtime)) + time.Duration(s.initdeads*float64(t.initdead)) + s.plus
+	if s.lasting > 0 && t.lasting > 0 {
+		s.lasting = t.lasting
+	}
+	return time.Duration(s.deadtimes*float64(t.deadtime)) + time.Duration(s.initdeads*float64(t.initdead)) + s.plus + s.lasting
 }
 
 // pairs is a set of pairs of implementations.

@@ -45,7 +45,7 @@ func comesBack() phase {
 
 // scenarios is the one list of everything that a rehearsal can do.
 func scenarios() []scenario {
-	return slices.Concat(starting(), dying(), moving(), failing(), enduring())
+	return slices.Concat(starting(), dying(), moving(), reloading(), failing(), enduring())
 }
 
 // starting are scenarios of nodes that come and go by intention.
@@ -158,18 +158,26 @@ func enduring() []scenario {
 	nothing := func(do verb, what string, span span) []phase {
 		return []phase{{name: "endure", steps: []step{{do: do, on: both, what: what, span: span}}, hold: oneDeadtime, outage: undisturbed(), dual: single()}}
 	}
-	loss := nothing(lose, "20", span{plus: 10 * time.Second})
-	half := nothing(lose, "50", span{plus: 20 * time.Second})
+	loss := nothing(lose, "20", span{lasting: 10 * time.Second})
+	third := nothing(lose, "30", span{lasting: 10 * time.Second})
+	lossBusy := nothing(loseBusy, "30", span{lasting: 10 * time.Second})
+	lossBusy[0].outage = limits{}
+	half := nothing(lose, "50", span{lasting: 20 * time.Second})
 	half[0].outage, half[0].anyNode, half[0].moves = limits{ours: deadtimes(1, hiccup)}, always, 1
-	hog := nothing(busy, "", span{plus: 10 * time.Second})
+	hog := nothing(busy, "", span{lasting: 10 * time.Second})
 	hog[0].outage = limits{}
-	idle := nothing(watchQuietly, "", span{plus: 20 * time.Second})
+	idle := nothing(watchQuietly, "", span{lasting: 20 * time.Second})
 	idle[0].cost = &cost{percent: 0.5, megabytes: 25}
 	return []scenario{
 		{name: "idle", about: "nothing happens for twenty seconds, at keepalive 100 ms", phases: idle,
 			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1"}},
 		{name: "loss", about: "a fifth of all frames between the nodes is lost for ten seconds", needs: packetLoss, phases: loss},
 		{name: "loss-half", about: "half of all frames between the nodes is lost for twenty seconds", needs: packetLoss, phases: half},
+		{name: "loss-third", about: "thirty of a hundred frames between the nodes are lost for ten seconds", needs: packetLoss, phases: third},
+		{name: "loss-busy", about: "thirty of a hundred frames between the nodes are lost for ten seconds while every core is kept busy", needs: packetLoss, phases: lossBusy},
+		{name: "cut-in-loss", about: "the active node loses power while thirty of a hundred frames are lost", needs: packetLoss, phases: []phase{
+			{name: "loss", steps: []step{{do: beginLoss, on: both, what: "30"}, {do: watchQuietly, on: both, span: span{plus: 2 * time.Second}}}, outage: undisturbed(), dual: single()},
+			{name: "cut", steps: []step{{do: powerCut, on: active}}, hold: span{deadtimes: 1}, outage: afterDeath(), dual: single()}}},
 		{name: "busy", about: "every core is kept busy for ten seconds", phases: hog},
 		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: nothing(flood, "", span{plus: 5 * time.Second})},
 	}

@@ -41,6 +41,8 @@ var (
 	reflected   = verb{words: "cut all links between the nodes for %[3]s; the gateway still reaches both", do: doPartition}
 	heal        = verb{words: "connect all links again", do: doPlugAll}
 	lose        = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
+	beginLoss   = verb{words: "lose %[2]s %% of all frames between the nodes from now on", do: doBeginLoss}
+	loseBusy    = verb{words: "lose %[2]s %% of all frames between the nodes, and keep every core busy, for %[3]s", do: doLoseBusy}
 	mute        = verb{words: "lose everything that %[1]s sends to the other node, for %[3]s", do: doLose}
 	busy        = verb{words: "keep every core busy for %[3]s", do: doBusy}
 	flood       = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
