@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"hapair/heartbeat/rehearsal/probe"
@@ -26,9 +27,10 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 	}
 	result := Phase{Name: p.name, Owners: map[string]string{}}
 	limitOutage, limitDual, limitServes := r.limit(p.outage, before), r.limit(p.dual, before), r.limit(p.serves, before)
+	probed := r.world.probed()
 	for i, s := range r.world.pair.services {
 		client := r.world.clientOf(s)
-		if client == nil || client.echo.Answers(s.addr) == nil && client.ask.Answers(s.addr) == nil && r.model.owner[i] == nobody {
+		if client == nil || !slices.Contains(probed, s) || client.echo.Answers(s.addr) == nil && client.ask.Answers(s.addr) == nil && r.model.owner[i] == nobody {
 			continue
 		}
 		m := r.measure(s, window, r.model.owner[i])

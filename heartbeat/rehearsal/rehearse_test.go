@@ -107,6 +107,28 @@ func TestServedAllTheTime(t *testing.T) {
 	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"kill-supervised", "kill-supervised-alone", "upgrade"}})
 }
 
+// TestReloadOfALongLine adds an address to a line of a hundred, puts it first, and removes it, and loses no packet to the others.
+func TestReloadOfALongLine(t *testing.T) {
+	dir := t.TempDir()
+	line := "alpha"
+	for i := range 100 {
+		line += fmt.Sprintf(" IPaddr2::10.77.0.%d/24/eth0", 100+i)
+	}
+	for _, name := range []string{"ha.cf", "authkeys"} {
+		text, err := os.ReadFile(filepath.Join(cluster("two-links"), name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "haresources"), []byte(line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rehearse(t, rehearsal.Options{Dir: dir, Scenarios: []string{"reload-line"}})
+}
+
 // TestMedia takes one failover over each of the other kinds of media, and both families.
 func TestMedia(t *testing.T) {
 	for _, name := range []string{"serial", "mcast", "active-active", "dual-stack"} {
