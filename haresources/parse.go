@@ -42,6 +42,8 @@ type parser struct {
 	faults   fault.List
 	current  logical
 	saidCRLF bool
+
+	assembled bool // the groups come from a file that Linux-HA never reads: what it would make of them is of no interest
 }
 
 // logical is one line after continuation lines were joined.

@@ -117,7 +117,9 @@ func (p *parser) bareAddress(r *Resource) (done, ok bool) {
 			return false, false // db2::db2 is an instance of db2, though it could be an address
 		}
 		r.Name, r.Args = "IPv6addr", []string{r.Spec}
-		p.add(fault.Notice, position{r.Line, r.Col}, "", "taken for an IPv6 address; Linux-HA takes it for the name of a script")
+		if !p.assembled {
+			p.add(fault.Notice, position{r.Line, r.Col}, "", "taken for an IPv6 address; Linux-HA takes it for the name of a script")
+		}
 		return true, true
 	case err == nil && strings.Contains(r.Spec, "::"):
 		p.add(fault.Error, position{r.Line, r.Col}, "IPaddr::"+r.Spec, "arguments after a bare address: %s", quote(r.Spec))
@@ -197,7 +199,7 @@ func (p *parser) arguments(r *Resource, rest string) {
 	if r.Class == ClassHeartbeat && slices.Contains(addressNames, r.Name) {
 		head, _, _ := strings.Cut(rest, "/")
 		if a, err := netip.ParseAddr(head); err == nil && a.Is6() {
-			if strings.Contains(rest, "::") {
+			if strings.Contains(rest, "::") && !p.assembled {
 				p.add(fault.Warning, at, "write the zeros out: "+longForm(a), "Linux-HA splits this IPv6 address at its double colon")
 			}
 			r.Args = []string{rest}
@@ -271,8 +273,8 @@ func (p *parser) checkTable() {
 			keys[g.Name] = g.Line
 		}
 		for i, r := range g.Resources {
-			p.checkTwice(seen, r, i > 0)
-			if nodes[strings.ToLower(r.Spec)] {
+			p.checkTwice(seen, r, i > 0 || p.assembled)
+			if nodes[strings.ToLower(r.Spec)] && !p.assembled {
 				p.add(fault.Error, position{r.Line, r.Col}, "remove the backslash before it, or begin a new line", "the node name %s among the resources: two lines have become one", quote(r.Spec))
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ func (p *parser) finishTimes() {
 	}
 	p.checkInitdead()
 	if c.Warntime >= c.Deadtime && !p.spoil["warntime"] {
-		p.faults.Addf(p.placed(fault.Warning, "warntime", "deadtime"), fmt.Sprintf("write warntime %s: half of deadtime", show(c.Deadtime/2)),
+		p.faults.Addf(p.placed(fault.Warning, "warntime", "deadtime"), fmt.Sprintf("write %s: half of deadtime", p.setting("warntime", show(c.Deadtime/2))),
 			"warntime %s is not below deadtime %s: nobody is warned before a node is declared dead", show(c.Warntime), show(c.Deadtime))
 	}
 	p.checkSerial()
@@ -75,7 +76,7 @@ func (p *parser) said(name string, d time.Duration) string {
 // checkDead compares a dead time with keepalive.
 func (p *parser) checkDead(name, what string, d time.Duration) {
 	keepalive := p.cfg.Keepalive
-	hint := fmt.Sprintf("write %s %s or more, or a shorter keepalive", name, show(4*keepalive))
+	hint := fmt.Sprintf("write %s or more, or a shorter keepalive", p.setting(name, show(4*keepalive)))
 	switch {
 	case d <= 2*keepalive:
 		p.faults.Addf(p.placed(fault.Error, name, "keepalive"), hint, "%s is too small for %s: the %s must be more than two intervals",
@@ -94,10 +95,10 @@ func (p *parser) checkInitdead() {
 	}
 	switch {
 	case c.Initdead < c.Deadtime:
-		p.faults.Addf(p.placed(fault.Error, "initdead"), fmt.Sprintf("write initdead %s or more", show(max(2*c.Deadtime, 10*time.Second))),
+		p.faults.Addf(p.placed(fault.Error, "initdead"), fmt.Sprintf("write %s or more", p.setting("initdead", show(max(2*c.Deadtime, 10*time.Second)))),
 			"%s is smaller than %s", p.said("initdead", c.Initdead), p.said("deadtime", c.Deadtime))
 	case c.Initdead < 10*time.Second:
-		p.faults.Addf(p.placed(fault.Warning, "initdead"), "write initdead 10 or more",
+		p.faults.Addf(p.placed(fault.Warning, "initdead"), p.either("write initdead 10 or more", `write initdead = "10s" or more`),
 			"initdead %s may be too small: networks and switches take longer to come up, and a node that starts alone then takes everything", show(c.Initdead))
 	}
 }
@@ -112,10 +113,10 @@ func (p *parser) checkSerial() {
 		if 2*frame <= p.cfg.Keepalive {
 			continue
 		}
-		hint := fmt.Sprintf("write keepalive %dms or more", (2*frame + time.Millisecond).Milliseconds())
+		hint := fmt.Sprintf("write %s or more", p.setting("keepalive", fmt.Sprintf("%dms", (2*frame+time.Millisecond).Milliseconds())))
 		for _, b := range bauds {
 			if 2*frameBits*time.Second <= p.cfg.Keepalive*time.Duration(b) {
-				hint += fmt.Sprintf(", or baud %d before the serial line", b)
+				hint += fmt.Sprintf(p.either(", or baud %d before the serial line", ", or baud = %d"), b)
 				break
 			}
 		}
@@ -141,12 +142,13 @@ func (p *parser) checkNodes() {
 	c := p.cfg
 	switch {
 	case len(c.Nodes) == 0:
-		p.faults.Addf(p.at(fault.Error, 0, 0), "write a node line for each of the two nodes, with the name that uname -n prints there", "no nodes defined")
+		p.faults.Addf(p.at(fault.Error, 0, 0), p.either("write a node line for each of the two nodes, with the name that uname -n prints there",
+			`write nodes = ["ONE", "OTHER"] with the names that uname -n prints there`), "no nodes defined")
 		return
 	case len(c.Nodes) == 1:
 		p.faults.Addf(p.on(fault.Notice, p.nodes[c.Nodes[0]]), "", "only one node is named, %s: it runs alone and takes everything after initdead", c.Nodes[0])
 	case len(c.Nodes) > 2:
-		p.faults.Addf(p.on(fault.Error, p.nodes[c.Nodes[2]]), "keep two node names; comments begin with #",
+		p.faults.Addf(p.on(fault.Error, p.nodes[c.Nodes[2]]), p.either("keep two node names; comments begin with #", "keep two"),
 			"%d nodes (%s): hapair runs pairs, like haresources itself", len(c.Nodes), strings.Join(c.Nodes, ", "))
 	}
 	if c.Node == "" {
@@ -170,20 +172,21 @@ func (p *parser) nodeHint() string {
 	short := func(s string) string { head, _, _ := strings.Cut(s, "."); return head }
 	for _, n := range c.Nodes {
 		if short(n) == short(c.Node) {
-			return fmt.Sprintf("the same host? write node %s, or write %s into %s", c.Node, n, nodeinfoPath(c.Dir))
+			return fmt.Sprintf("the same host? write %s, or write %s into %s", p.either("node "+c.Node, strconv.Quote(c.Node)), n, nodeinfoPath(c.Dir))
 		}
 	}
 	if near := fault.Nearest(c.Node, c.Nodes); near != "" {
-		return fmt.Sprintf("did you mean %s? a node line takes what uname -n prints", near)
+		return fmt.Sprintf("did you mean %s? %s what uname -n prints", near, p.either("a node line takes", "nodes takes"))
 	}
-	return "write what uname -n prints on each node, or the name ha.cf uses into " + nodeinfoPath(c.Dir)
+	return "write what uname -n prints on each node, or the name " + p.either(classicFile, tomlFile) + " uses into " + nodeinfoPath(c.Dir)
 }
 
 // checkLinks looks at how much redundancy there is.
 func (p *parser) checkLinks() {
 	c := p.cfg
 	if len(c.Links) == 0 {
-		p.faults.Addf(p.at(fault.Error, 0, 0), "write a link, like bcast eth0 or ucast eth0 10.0.0.2", "no heartbeat media defined")
+		p.faults.Addf(p.at(fault.Error, 0, 0), p.either("write a link, like bcast eth0 or ucast eth0 10.0.0.2",
+			`add a [link.eth0] with kind = "bcast", or with kind = "ucast" and address = ["10.0.0.1", "10.0.0.2"]`), "no heartbeat media defined")
 		return
 	}
 	cables := map[string]bool{}

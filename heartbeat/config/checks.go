@@ -30,6 +30,9 @@ const (
 	checkFall     = 3
 )
 
+// shortestCheck is the shortest time for a check.
+const shortestCheck = 10 * time.Millisecond
+
 // watchPragmas are the keys about watching and about groups that move too often.
 func watchPragmas() []PragmaKey {
 	return []PragmaKey{
@@ -44,7 +47,7 @@ func watchPragmas() []PragmaKey {
 				c.Checks = append(c.Checks, k)
 				return true
 			}},
-		{Name: "damping-moves", Kind: "number", Default: "4", hint: "a number; 0 for never",
+		{Name: "damping-moves", Kind: "number", Default: "4", hint: "a number from 2 on; 0 for never",
 			Explain: "so many moves of a group within damping-window, and it stays where it is until nothing has moved it for so long",
 			set: func(c *Config, value string) bool {
 				n, err := strconv.Atoi(value)
@@ -102,7 +105,7 @@ func (k *Check) set(key, text string) (err error) {
 
 func positive(text string) (time.Duration, error) {
 	d, err := haresources.ParseDuration(text)
-	if err == nil && d < 10*time.Millisecond {
+	if err == nil && d < shortestCheck {
 		return 0, errors.New("a time from 10ms on")
 	}
 	return d, err
@@ -136,6 +139,6 @@ func (l *loader) checkStopFailure(g haresources.Group) {
 		l.faults.Addf(at, "fence-self or block", "on-stop-failure=ignore on a group with a mount or the like: both nodes would write to it")
 	case policy == haresources.StopFenceSelf && l.cfg.Watchdog == "" && len(l.cfg.FencingLevels()) == 0:
 		at.Severity = fault.Warning
-		l.faults.Addf(at, "configure a watchdog or a stonith_host", "on-stop-failure=fence-self without a watchdog or fencing device: nothing resets this machine if its kernel cannot")
+		l.faults.Addf(at, "configure a watchdog or a fencing device", "on-stop-failure=fence-self without a watchdog or fencing device: nothing resets this machine if its kernel cannot")
 	}
 }

@@ -18,6 +18,7 @@ const (
 // Error nothing may be started from it.
 type Config struct {
 	Dir    string   // the directory the files were read from
+	File   string   // the main file in it: ha.cf or heartbeat.toml
 	Unread []string // files that could not be read at all
 
 	Node       string   // this node, lower case
@@ -135,12 +136,14 @@ type APIAuth struct {
 // Stonith is `stonith TYPE FILE`.
 type Stonith struct {
 	Type, File string
+	Level      int // from 1; 0 where no pragma made levels above the line
 	Line       int
 }
 
 // StonithHost is `stonith_host HOST TYPE PARAMS…`: the device that HOST (`*` for every node) uses to reset the others.
 type StonithHost struct {
 	Host, Type, Params string
+	Level              int // as in Stonith
 	Line               int
 }
 

@@ -20,7 +20,8 @@ type Device struct {
 	Params string // of stonith_host
 	File   string // of stonith, which holds the parameters; "" for stonith_host
 	Shared bool   // for all nodes: the other one has the same line
-	Line   int    // in ha.cf
+	Level  int    // from 1; 0 where nothing makes levels of the lines up to this one
+	Line   int    // in ha.cf or heartbeat.toml
 }
 
 // fencePragmas are the keys about fencing.
@@ -68,13 +69,14 @@ func (c *Config) FencingLevels() [][]Device {
 	if len(devices) == 0 {
 		return nil
 	}
-	if !slices.ContainsFunc(c.Pragmas, func(p Pragma) bool { return p.Key == fenceLevel }) {
+	layered := func(d Device) bool { return d.Level > 0 }
+	if c.fenceLevel() == 0 && !slices.ContainsFunc(devices, layered) {
 		return [][]Device{{devices[len(devices)-1]}}
 	}
 	byLevel := map[int][]Device{}
 	var numbers []int
 	for _, d := range devices {
-		level := c.levelOf(d.Line)
+		level := max(d.Level, 1)
 		if byLevel[level] == nil {
 			numbers = append(numbers, level)
 		}
@@ -92,27 +94,26 @@ func (c *Config) FencingLevels() [][]Device {
 func (c *Config) fencingDevices() []Device {
 	var devices []Device
 	for _, s := range c.Stoniths {
-		devices = append(devices, Device{Type: s.Type, File: s.File, Shared: true, Line: s.Line})
+		devices = append(devices, Device{Type: s.Type, File: s.File, Shared: true, Level: s.Level, Line: s.Line})
 	}
 	for _, h := range c.StonithHosts {
 		if h.Host == "*" || h.Host == c.Node {
-			devices = append(devices, Device{Type: h.Type, Params: h.Params, Shared: h.Host == "*", Line: h.Line})
+			devices = append(devices, Device{Type: h.Type, Params: h.Params, Shared: h.Host == "*", Level: h.Level, Line: h.Line})
 		}
 	}
 	slices.SortStableFunc(devices, func(a, b Device) int { return cmp.Compare(a.Line, b.Line) })
 	return devices
 }
 
-// levelOf is the level of a line: that of the nearest pragma above it, 1 where there is none.
-func (c *Config) levelOf(line int) int {
-	level, at := 1, 0
-	for _, p := range c.Pragmas {
-		if p.Key == fenceLevel && p.Line < line && p.Line > at {
-			level, _ = strconv.Atoi(p.Value)
-			at = p.Line
+// fenceLevel is the level that the last pragma read so far gives to the lines below it, 0 where there is none.
+func (c *Config) fenceLevel() int {
+	for _, p := range slices.Backward(c.Pragmas) {
+		if p.Key == fenceLevel {
+			level, _ := strconv.Atoi(p.Value)
+			return level
 		}
 	}
-	return level
+	return 0
 }
 
 // checkStonith warns of fencing devices that are not used, and of settings without a device.
@@ -121,7 +122,7 @@ func (p *parser) checkStonith() {
 	for _, h := range c.StonithHosts {
 		if h.Host != "*" && h.Host != c.Node && !slices.Contains(c.Nodes, h.Host) {
 			p.faults.Addf(p.on(fault.Warning, h.Line), "the first word is the node that has the device, or * for both",
-				"stonith_host for %s, which is not among the nodes %s: no node uses it", quote(h.Host), strings.Join(c.Nodes, ", "))
+				p.either("stonith_host for", "a fencing device of")+" %s, which is not among the nodes %s: no node uses it", quote(h.Host), strings.Join(c.Nodes, ", "))
 		}
 	}
 	levels, devices := c.FencingLevels(), c.fencingDevices()
@@ -181,7 +182,7 @@ func (p *parser) checkWatchdog() {
 	timeout := c.WatchdogTimeout()
 	at := p.placed(fault.Error, "watchdog")
 	if 2*c.Keepalive > timeout {
-		p.faults.Addf(at, fmt.Sprintf("write keepalive %s or less, or a longer deadtime", show(timeout/2)),
+		p.faults.Addf(at, fmt.Sprintf("write %s or less, or a longer deadtime", p.setting("keepalive", show(timeout/2))),
 			"the watchdog resets this machine after %s without a heartbeat, and %s leaves it hardly one: a healthy node would be reset",
 			show(timeout), p.said("keepalive", c.Keepalive))
 	}
@@ -195,13 +196,13 @@ func (p *parser) checkWatchdog() {
 		}
 	}
 	if len(fenced) == 0 {
-		p.faults.Addf(at, "write deadtime 3 or more, or leave the watchdog out: the kernel's leases end a hung node's addresses sooner",
+		p.faults.Addf(at, p.either("write deadtime 3", `write deadtime = "3s"`)+" or more, or leave the watchdog out: the kernel's leases end a hung node's addresses sooner",
 			"a watchdog counts whole seconds, at least %s: with %s the peer would have taken over before it resets this machine",
 			show(watchdogShortest), p.said("deadtime", c.Deadtime))
 		return
 	}
 	at.Severity = fault.Notice
-	p.faults.Addf(at, "with deadtime 3 or more there is no such delay",
+	p.faults.Addf(at, p.either("with deadtime 3", `with deadtime = "3s"`)+" or more there is no such delay",
 		"a watchdog counts whole seconds: with %s the peer waits %s before it takes %s from this node when that falls silent",
 		p.said("deadtime", c.Deadtime), show(timeout+time.Second), strings.Join(fenced, ", "))
 }

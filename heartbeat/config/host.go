@@ -40,9 +40,9 @@ func (c *Config) CheckHost(m Machine) fault.List {
 	return h.faults
 }
 
-// at is a fault in ha.cf, or in the file as a whole where line is 0.
+// at is a fault in ha.cf or heartbeat.toml, or in the file as a whole where line is 0.
 func (h *hostCheck) at(severity fault.Severity, line int) fault.Fault {
-	return fault.Fault{File: filepath.Join(h.c.Dir, "ha.cf"), Line: line, Severity: severity}
+	return fault.Fault{File: h.c.File, Line: line, Severity: severity}
 }
 
 // isThisNode says whether the files were read as the node that this machine is.
@@ -294,7 +294,7 @@ func resolve(path string) (string, error) {
 // runs as root.
 func (h *hostCheck) checkPermissions() {
 	seen := map[string]bool{}
-	for _, name := range []string{"ha.cf", "haresources", "authkeys", "resource.d", "rc.d", "hooks", "harc"} {
+	for _, name := range []string{filepath.Base(h.c.File), "haresources", "authkeys", "resource.d", "rc.d", "hooks", "harc"} {
 		path, err := resolve(filepath.Join(h.c.Dir, name))
 		if err != nil {
 			continue // what must be there and is not was reported by Load

@@ -31,7 +31,7 @@ type loader struct {
 	faults fault.List
 }
 
-// Load reads ha.cf, haresources and authkeys (and nodeinfo, where there is one) of a directory. It touches nothing else of
+// Load reads heartbeat.toml, or ha.cf and haresources, and authkeys (and nodeinfo, where there is one) of a directory. It touches nothing else of
 // the host but its node name. The Config is never nil; where the faults hold an Error nothing may be started from it.
 func Load(dir string, options ...Option) (*Config, fault.List) {
 	l := loader{cfg: &Config{Dir: dir}}
@@ -39,16 +39,84 @@ func Load(dir string, options ...Option) (*Config, fault.List) {
 		o(&l)
 	}
 	l.identify()
+	if l.one() {
+		l.loadTOML()
+	} else {
+		l.loadClassic()
+	}
+	l.faults.Sort()
+	return l.cfg, l.faults
+}
+
+// loadClassic reads the three files.
+func (l *loader) loadClassic() {
+	l.cfg.File = filepath.Join(l.cfg.Dir, classicFile)
 	p := l.readMain()
 	l.readTable()
-	l.readKeys()
+	l.readKeys(authkeysFile)
 	if p != nil {
 		p.crossCheck()
 		l.checkTable()
 		p.checkWatchdog()
 	}
-	l.faults.Sort()
-	return l.cfg, l.faults
+}
+
+// one says whether the directory holds the one file, and complains where it holds the other ones too: which of them counts must not be
+// a matter of chance.
+func (l *loader) one() bool {
+	exists := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(l.cfg.Dir, name))
+		return err == nil
+	}
+	if !exists(tomlFile) {
+		return false
+	}
+	at := fault.Fault{File: filepath.Join(l.cfg.Dir, tomlFile), Severity: fault.Error}
+	switch {
+	case exists(classicFile):
+		l.faults.Addf(at, "keep one: heartbeat convert shows what the other files say in the language of heartbeat.toml",
+			"there is also %s, and only one of the two can count", classicFile)
+	case exists("haresources"):
+		at.Severity = fault.Warning
+		l.faults.Addf(at, "move it away, so that nobody takes it for what is in force", "haresources stands beside it and is not read")
+	}
+	return true
+}
+
+// loadTOML reads heartbeat.toml.
+func (l *loader) loadTOML() {
+	l.cfg.File = filepath.Join(l.cfg.Dir, tomlFile)
+	l.cfg.Table.File = l.cfg.File
+	path, data, ok := l.read(tomlFile, "")
+	if !ok {
+		return
+	}
+	r := parseTOML(l.cfg, path, data, &l.faults)
+	l.readTOMLKeys(r)
+	if !r.broken {
+		r.crossCheck()
+		r.checkTable(l)
+		r.checkWatchdog()
+	}
+}
+
+// readTOMLKeys reads authkeys from where heartbeat.toml says it is: beside it, at a path, or handed over by systemd.
+func (l *loader) readTOMLKeys(r *tomlReader) {
+	if r.keys == nil {
+		l.readKeys(authkeysFile)
+		return
+	}
+	path, _ := r.keys.value.(string)
+	if name, ok := strings.CutPrefix(path, credentialMark); ok {
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" || strings.ContainsAny(name, "/") {
+			r.failAt(r.keys.valueAt, "LoadCredential="+name+":/PATH in the unit hands it over; to check by hand: systemd-run -P -p LoadCredential=… heartbeat check",
+				"authkeys = %s: systemd handed no credentials to this process", quote(path))
+			return
+		}
+		path = filepath.Join(dir, name)
+	}
+	l.readKeys(path)
 }
 
 // nodeinfoPath is the file whose first line overrides uname -n.
@@ -97,7 +165,10 @@ func reason(err error) error {
 
 // open opens one of the files; where that fails it says so and notes it as unread.
 func (l *loader) open(name, hint string) (string, *os.File) {
-	path := filepath.Join(l.cfg.Dir, name)
+	path := name
+	if !filepath.IsAbs(name) {
+		path = filepath.Join(l.cfg.Dir, name)
+	}
 	f, err := os.Open(path)
 	if err == nil {
 		if info, err2 := f.Stat(); err2 == nil && !info.Mode().IsRegular() {
@@ -144,7 +215,7 @@ func (l *loader) read(name, hint string) (path string, data []byte, ok bool) {
 
 // readMain reads ha.cf; nil where that cannot be read.
 func (l *loader) readMain() *parser {
-	path, data, ok := l.read("ha.cf", "copy a sample there, edit it, and try again")
+	path, data, ok := l.read(classicFile, "heartbeat init writes a configuration; or copy a sample there, edit it, and try again")
 	if !ok {
 		return nil
 	}
@@ -163,9 +234,15 @@ func (l *loader) readTable() {
 	l.faults = append(l.faults, faults...)
 }
 
+// authkeysFile is where the keys are, unless heartbeat.toml says otherwise.
+const authkeysFile = "authkeys"
+
+// credentialMark begins the name of a systemd credential.
+const credentialMark = "credential:"
+
 // readKeys reads authkeys, unless others can read it too.
-func (l *loader) readKeys() {
-	path, f := l.open("authkeys", "write two lines, `auth 1` and `1 sha1 SECRET`, the same on both nodes, and chmod 600 it")
+func (l *loader) readKeys(name string) {
+	path, f := l.open(name, "write two lines, `auth 1` and `1 sha1 SECRET`, the same on both nodes, and chmod 600 it")
 	if f == nil {
 		return
 	}

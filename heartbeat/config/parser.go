@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ type parser struct {
 	bauds []latch          // baud lines
 	named map[string]int   // IDs of links, pings, clients → line
 	begin map[int]int      // line of a statement → column of its first word
+
+	toml   bool // the file is heartbeat.toml: hints speak its language
+	broken bool // parts of heartbeat.toml could not be read: what seems to be missing may stand there
 }
 
 // given is where and as what something was given.
@@ -40,12 +44,17 @@ type given struct {
 // latch is one udpport or baud line.
 type latch struct{ line, col, value int }
 
-// parse reads ha.cf into cfg, which holds nothing yet but the directory.
-func parse(cfg *Config, file string, data []byte, faults *fault.List) *parser {
-	p := &parser{
+// newParser makes a parser that has read nothing yet.
+func newParser(cfg *Config, file string, faults *fault.List) *parser {
+	return &parser{
 		lexer: lexer{file: file, faults: faults}, cfg: cfg, table: directives(),
 		given: map[string]given{}, spoil: map[string]bool{}, nodes: map[string]int{}, named: map[string]int{}, begin: map[int]int{},
 	}
+}
+
+// parse reads ha.cf into cfg, which holds nothing yet but the directory.
+func parse(cfg *Config, file string, data []byte, faults *fault.List) *parser {
+	p := newParser(cfg, file, faults)
 	p.defaults()
 	p.each(data, p.statement, p.pragma)
 	p.finishLinks()
@@ -69,6 +78,25 @@ func (p *parser) defaults() {
 	for _, k := range pragmaKeys() {
 		k.set(c, k.Default)
 	}
+}
+
+// setting is a key with a value as the file at hand writes it.
+func (p *parser) setting(key, value string) string {
+	if !p.toml {
+		return key + " " + value
+	}
+	if _, isBool := map[string]bool{"true": true, "false": true}[value]; !isBool {
+		value = strconv.Quote(value)
+	}
+	return key + " = " + value
+}
+
+// either is a hint in the language of the file at hand.
+func (p *parser) either(classic, toml string) string {
+	if p.toml {
+		return toml
+	}
+	return classic
 }
 
 // fail appends an Error at a word of the statement at hand and remembers that the directive's value cannot be trusted.

@@ -193,7 +193,7 @@ func setStonith(p *parser, s statement) {
 	if before := p.cfg.Stonith; before != nil && p.named["pragma "+fenceLevel] == 0 {
 		p.warn(s.name, "keep one of them", "stonith also stands on line %d: the last one counts", before.Line)
 	}
-	p.cfg.Stonith = &Stonith{words[0].text, words[1].text, s.line}
+	p.cfg.Stonith = &Stonith{words[0].text, words[1].text, p.cfg.fenceLevel(), s.line}
 	p.cfg.Stoniths = append(p.cfg.Stoniths, *p.cfg.Stonith)
 }
 
@@ -205,7 +205,7 @@ func setStonithHost(p *parser, s statement) {
 		return
 	}
 	params := strings.TrimLeft(s.rest.text[words[1].col-s.rest.col+len(words[1].text):], " \t")
-	p.cfg.StonithHosts = append(p.cfg.StonithHosts, StonithHost{strings.ToLower(words[0].text), words[1].text, params, s.line})
+	p.cfg.StonithHosts = append(p.cfg.StonithHosts, StonithHost{strings.ToLower(words[0].text), words[1].text, params, p.cfg.fenceLevel(), s.line})
 }
 
 // setRespawn adds a client that is started again when it ends.
@@ -295,7 +295,7 @@ func (p *parser) finishLog() {
 	switch log := &p.cfg.Log; {
 	case log.File != "" || log.DebugFile != "" || log.Facility != "":
 	case given:
-		p.faults.Addf(p.placed(fault.Warning, "logfacility"), "write logfacility daemon, or add a logfile", "no syslog, no logfile, no debugfile: messages go nowhere")
+		p.faults.Addf(p.placed(fault.Warning, "logfacility"), p.either("write logfacility daemon, or add a logfile", `write facility = "daemon" in [log], or add a file`), "no syslog, no logfile, no debugfile: messages go nowhere")
 	default:
 		log.Facility = "daemon"
 	}
