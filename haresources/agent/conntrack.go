@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,8 @@ type conntrack struct {
 	complaint error              // why connections would not survive; nil when all is well
 	starts    atomic.Int32
 	health    syncHealth
+	apart     error     // what comparing with the other node's counters said,
+	apartAt   time.Time // and when
 	report    func(haresources.State, error)
 }
 
@@ -221,28 +224,52 @@ func (c *conntrack) Describe() string {
 	if n := c.starts.Load(); n > 1 {
 		text += fmt.Sprintf(", conntrackd was started %d times", n)
 	}
+	if c.health.peerAt != (time.Time{}) {
+		text += fmt.Sprintf("; the other node says: %v", c.health.peer)
+	}
 	if c.complaint != nil {
 		text += "; " + c.complaint.Error()
+	} else if c.apart != nil {
+		text += "; " + c.apart.Error()
 	}
 	return text
 }
 
-// Counters are those of conntrackd as they were last seen, for the other node to compare its own with.
-func (c *conntrack) Counters() SyncCounters {
+// Letter is the counters as they were last seen, for the other node to compare its own with.
+func (c *conntrack) Letter() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.health.last
+	if !c.health.seen {
+		return ""
+	}
+	text, _ := json.Marshal(c.health.last) // numbers: cannot fail
+	return string(text)
 }
 
-// Compare judges the counters that the other node has sent, beside ours: an error when connections do not get there.
-func (c *conntrack) Compare(peer SyncCounters, now time.Time) error {
+// Read compares the counters of the other node with ours, and complains when connections do not get there.
+func (c *conntrack) Read(letter string) {
+	var peer SyncCounters
+	if json.Unmarshal([]byte(letter), &peer) != nil {
+		return // of another version
+	}
 	active, err := c.marked()
 	if err != nil {
-		return err
+		return
 	}
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.health.compare(active, peer, now)
+	c.apart, c.apartAt = c.health.compare(active, peer, now), now
+}
+
+// Complaint is why connections would not survive a takeover; nil when all is well.
+func (c *conntrack) Complaint() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.complaint == nil && time.Since(c.apartAt) < freshness {
+		return c.apart
+	}
+	return c.complaint
 }
 
 // Close ends the supervision; conntrackd keeps running, so that nothing is lost over a restart.

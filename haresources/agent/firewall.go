@@ -29,8 +29,11 @@ type firewall struct {
 	caching sync.Mutex
 	cache   map[role]*compiled
 
+	faulty  sync.Mutex
+	kept    error // why the rules of another role are in force
+	untried error // why the rules of a role would not be loaded; nil where kept says it
+
 	mu   sync.Mutex
-	kept error // why the rules of another role are in force
 	seen struct {
 		generation uint32 // 0 for none
 		state      haresources.State
@@ -66,8 +69,18 @@ func (f *firewall) Timeout(op haresources.Operation) time.Duration {
 	return time.Minute
 }
 
-// Configure has changed files loaded after a reload.
+// Configure has changed files loaded after a reload, and those that were complained of tried again.
 func (f *firewall) Configure(func(string) string) error {
+	f.faulty.Lock()
+	again := f.untried != nil
+	f.faulty.Unlock()
+	if again {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+			defer cancel()
+			_ = f.Foresee(ctx) // its error is a complaint
+		}()
+	}
 	select {
 	case f.redo <- struct{}{}:
 	default:
@@ -122,11 +135,21 @@ func (f *firewall) Standby(ctx context.Context) error {
 // Foresee tries the rules of both roles, so that a change has nothing left to try.
 func (f *firewall) Foresee(ctx context.Context) error {
 	var errs []error
-	for of := range f.paths {
-		_, err := f.compile(ctx, of)
-		errs = append(errs, err)
+	for _, of := range []role{roleActive, roleStandby} {
+		if _, own := f.paths[of]; !own {
+			continue
+		}
+		if _, err := f.compile(ctx, of); err != nil && ctx.Err() == nil {
+			errs = append(errs, fmt.Errorf("the %s rules cannot be loaded: %w", of, err))
+		}
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	f.faulty.Lock()
+	defer f.faulty.Unlock()
+	if f.untried = err; f.kept != nil {
+		f.untried = nil
+	}
+	return err
 }
 
 // Lingers is true: what rules this node is left with does not concern the one that holds the group now.
@@ -263,10 +286,11 @@ func (f *firewall) keep(ctx context.Context, to role, why error) error {
 		return fmt.Errorf("%w; there are no other rules to keep", why)
 	}
 	f.forget()
-	f.kept = fmt.Errorf("the %s rules could not be loaded, the rules before them stay in force: %w", to, why)
-	f.describe = f.kept.Error()
+	kept := fmt.Errorf("the %s rules could not be loaded, the rules before them stay in force: %w", to, why)
+	f.complain(kept)
+	f.describe = kept.Error()
 	if say := haresources.OutputTo(ctx); say != nil {
-		say("ERROR: " + f.kept.Error())
+		say("ERROR: " + f.describe)
 	}
 	m := readMark(r, f.table)
 	m.role, m.digest = to, keptDigest
@@ -275,7 +299,7 @@ func (f *firewall) keep(ctx context.Context, to role, why error) error {
 
 // settle notes that rules are in force.
 func (f *firewall) settle(c *compiled, as role) {
-	f.kept = nil
+	f.complain(nil)
 	f.forget()
 	passing := 0
 	for _, chain := range c.chains {
@@ -286,6 +310,15 @@ func (f *firewall) settle(c *compiled, as role) {
 	f.describe = fmt.Sprintf("%s, %d rules in %d chains, heartbeats pass first in %d of them", as, c.rules, len(c.chains), passing)
 	if as == roleStandby {
 		f.describe = "loaded, " + f.describe
+	}
+}
+
+// complain notes why other rules than those of the role are in force, or nil.
+func (f *firewall) complain(kept error) {
+	f.faulty.Lock()
+	defer f.faulty.Unlock()
+	if f.kept = kept; kept != nil {
+		f.untried = nil
 	}
 }
 
@@ -354,7 +387,7 @@ func (f *firewall) judge(ctx context.Context, r host.Ruleset) (haresources.State
 		return haresources.Stopped, nil
 	}
 	if m.digest == keptDigest {
-		if f.kept == nil {
+		if f.Complaint() == nil {
 			f.describe = "the rules of another role are in force, since the active ones could not be loaded"
 		}
 		return haresources.Running, nil

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	"hapair/haresources"
 	"hapair/heartbeat/host"
@@ -9,7 +10,7 @@ import (
 
 // Watch puts the active rules back when somebody changes them, and loads changed files after a reload.
 func (f *firewall) Watch(report func(haresources.State, error)) func() {
-	if kept := f.complaint(); kept != nil {
+	if kept := f.Complaint(); kept != nil {
 		report(haresources.Running, kept)
 	}
 	r := &repairer{watch: host.WatchNFT, status: f.Status, start: f.Start, redo: f.redo, report: report}
@@ -17,14 +18,14 @@ func (f *firewall) Watch(report func(haresources.State, error)) func() {
 		if err := f.Start(ctx); err != nil {
 			return err
 		}
-		return f.complaint()
+		return f.Complaint()
 	}
 	return r.begin()
 }
 
-// complaint is why the rules of another role are in force, nil when they are not.
-func (f *firewall) complaint() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.kept
+// Complaint is why the rules of another role are in force, or could not be if they were wanted; nil when all is well.
+func (f *firewall) Complaint() error {
+	f.faulty.Lock()
+	defer f.faulty.Unlock()
+	return errors.Join(f.kept, f.untried)
 }

@@ -288,7 +288,7 @@ func (e *engine) alarm(a heartbeat.Alarm) {
 
 // notify queues the rc.d script of a message.
 func (e *engine) notify(m wire.Message) {
-	if e.scripts.rc == nil {
+	if e.letter(m) || e.scripts.rc == nil {
 		return
 	}
 	m = m.Clone()

@@ -72,7 +72,7 @@ func (p *fifo) close() {
 // Messages that only the daemon itself may send: whoever sent them by hand would forge what other nodes decide by.
 var reservedTypes = map[string]bool{
 	"status": true, "starting": true, "resource": true, "shutdone": true, "reqnodes": true, "repnodes": true, "stonith": true,
-	"ip-request": true, "ip-request-resp": true,
+	"ip-request": true, "ip-request-resp": true, letterType: true,
 }
 
 // administration is answered with an explanation: the node table of a pair is its ha.cf.

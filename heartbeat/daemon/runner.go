@@ -10,6 +10,7 @@ import (
 	"hapair/haresources/agent"
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/fault"
+	"hapair/heartbeat/host"
 	"hapair/heartbeat/wire"
 )
 
@@ -42,7 +43,11 @@ func passes(c *config.Config) []agent.Pass {
 	var list []agent.Pass
 	for _, l := range c.Links {
 		if l.Port != 0 {
-			list = append(list, agent.Pass{Device: l.Device, Port: l.Port, IPv6: strings.HasSuffix(l.Kind, "6")})
+			pass := agent.Pass{Device: l.Device, Port: l.Port, IPv6: strings.HasSuffix(l.Kind, "6")}
+			if peer, err := netip.ParseAddr(l.Peer); err == nil && !isOwn(l.Device, peer) {
+				pass.Peer = peer
+			}
+			list = append(list, pass)
 		}
 	}
 	for _, p := range c.Pings {
@@ -52,7 +57,13 @@ func passes(c *config.Config) []agent.Pass {
 			}
 		}
 	}
-	return list
+	return agent.WithConntrack(list, c.Table)
+}
+
+// isOwn tells whether an address of a link is this node's: a file that serves both nodes names both.
+func isOwn(device string, a netip.Addr) bool {
+	i, err := host.InterfaceByName(device)
+	return err == nil && i.HasAddr(a.WithZone(""))
 }
 
 // rc runs the script of rc.d for a message, if there is one (protocol section 8.2).

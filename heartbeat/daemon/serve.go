@@ -44,6 +44,7 @@ func (n *node) serve(ctx, parent context.Context) error {
 	}
 	control.start()
 	defer control.close()
+	e.groups.tasks.Go(func() { e.hearResources(e.groups.calm) })
 	e.in.post(func() { n.ready() })
 	e.prepareUpgrade = n.prepareUpgrade
 	halt := e.run(ctx)
