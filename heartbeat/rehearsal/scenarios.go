@@ -89,6 +89,9 @@ func dying() []scenario {
 		{name: "freeze-long", about: "every process of the active node stands still for two seconds more than its deadtime", phases: []phase{
 			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
 				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: withTheir}}},
+		{name: "stand-still", about: "every process of both nodes stands still for half as long again as deadtime", needs: oursBoth, phases: []phase{
+			{name: "freeze", steps: []step{{do: standStill, on: both, span: span{deadtimes: 1.5}}}, hold: span{deadtimes: 2, plus: time.Second},
+				outage: limits{ours: deadtimes(1.5, hiccup)}, dual: single(), anyNode: always, moves: 1}}},
 		{name: "daemon-killed", about: "the active node's daemon is killed, its addresses stay; then it is started again", phases: []phase{
 			{name: "kill", steps: []step{{do: killDaemon, on: active}}, hold: span{deadtimes: 2}, mayStay: withTheir,
 				outage: limits{ours: deadtimes(1, hiccup)}, dual: single()},

@@ -35,6 +35,7 @@ var (
 	reload      = verb{words: "re-read the files on %[1]s", do: doReload}
 	changeFile  = verb{words: "change ha.cf of %[1]s: %[2]s", do: doChange}
 	freeze      = verb{words: "freeze every process of %[1]s for %[3]s", do: doFreeze, predict: predictFreeze}
+	standStill  = verb{words: "freeze every process of both nodes for %[3]s", do: doStandStill}
 	pullOne     = verb{words: "pull one heartbeat link: %[2]s", do: doPullOne}
 	plugOne     = verb{words: "plug the link in again", do: doPlugAll}
 	partition   = verb{words: "cut all links between the nodes for %[3]s; clients still reach both", do: doPartition, predict: predictPartition}
@@ -189,6 +190,15 @@ func doFreeze(ctx context.Context, r *run, node int, s step) error {
 	r.world.note("rehearsal", KindAction, "let "+r.world.nodes[node].name+" go on")
 	m.Thaw()
 	return err
+}
+
+// doStandStill is what both nodes see when the machine that they are guests of is held up.
+func doStandStill(ctx context.Context, r *run, _ int, s step) error {
+	for _, n := range r.world.nodes {
+		n.machine.Freeze()
+		defer n.machine.Thaw()
+	}
+	return pause(ctx, s.span.of(r.timing))
 }
 
 // doPullOne cuts the medium that carries no client traffic, where there is one: the loss of a link alone is the point.
