@@ -6,8 +6,8 @@ import (
 )
 
 // damping counts how often a group moves. One that moves too often stays where it is: auto_failback does not bring it back, the peer's
-// wish for it is not granted, and where neither node can run it only the last one tries again. A takeover from a dead or broken node and
-// what a person asks for on the node that holds it are never held up. It ends by itself after a window without a move.
+// wish for it is not granted unless a person asked for that, and where neither node can run it only the last one tries again. A takeover from a dead or broken node and
+// what a person asks for are never held up. It ends by itself after a window without a move.
 type damping struct {
 	seen   uint64          // highest epoch that was counted
 	moves  []time.Duration // within the window, oldest first
@@ -55,7 +55,7 @@ func (n *Node) damp(g *group) {
 	n.transition(Warn, "it flaps: find out what makes the nodes disagree", "Resource group %s moved %d times within %v and stays where it is now", g.Name, moves,
 		n.cfg.DampWindow)
 	n.do(Alarm{Key: dampKey(g), Text: "resource group " + g.Name + " flaps between the nodes: it stays where it is until nothing has moved it for " +
-		n.cfg.DampWindow.String() + "; `heartbeat standby` on the node that holds it moves it all the same"})
+		n.cfg.DampWindow.String() + "; `heartbeat move` moves it all the same"})
 }
 
 // damped tells that a group is to stay where it is.

@@ -27,9 +27,9 @@ func (w *world) boot(t *testing.T) {
 	}
 }
 
-// TestDamping: a preferred node that dies and returns again and again gets its group back only so often; the takeover itself is never held
-// up, and after the window everything is as before.
-func TestDamping(t *testing.T) {
+// flapped is that pair after alpha, which died four times, has been told to leave the group on beta.
+func flapped(t *testing.T) *world {
+	t.Helper()
 	w := flapper(4)
 	w.boot(t)
 	alpha := w.nodes[0]
@@ -43,6 +43,25 @@ func TestDamping(t *testing.T) {
 		alpha.start()
 		w.run(w.now + 10*time.Second)
 	}
+	return w
+}
+
+// TestDampedGroupObeysAPerson: what holds a group where it is does not hold up a takeover that somebody asks for.
+func TestDampedGroupObeysAPerson(t *testing.T) {
+	w := flapped(t)
+	for _, taker := range []*machine{w.nodes[0], w.nodes[1]} {
+		taker.request(heartbeat.RequestTakeover, "all")
+		w.run(w.now + 3*time.Second)
+		if got := w.owners("10.0.0.1"); len(got) != 1 || got[0] != taker.name {
+			t.Errorf("after a takeover by hand on %s it runs on %v", taker.name, got)
+		}
+	}
+}
+
+// TestDamping: a preferred node that dies and returns again and again gets its group back only so often; the takeover itself is never held
+// up, and after the window everything is as before.
+func TestDamping(t *testing.T) {
+	w := flapped(t)
 	if got := w.owners("10.0.0.1"); len(got) != 1 || got[0] != "beta" {
 		t.Errorf("after four deaths it runs on %v, want it to stay on beta", got)
 	}

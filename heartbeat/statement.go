@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,12 +12,13 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS a=HASH,… m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
 // milliseconds the sender has not heard the peer; w after how many milliseconds its watchdog resets it; z for how many more milliseconds it
-// wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; m the number of the sender's newest
+// wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; a the groups that a person asked it to
+// take; m the number of the sender's newest
 // message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
@@ -48,6 +50,7 @@ type hello struct {
 	message        uint64
 	heard          time.Duration // how long ago the sender had heard this node
 	pings          int           // one more than the ping nodes that the sender reaches; 0 when it does not say
+	asked          []uint32      // short names of the groups that a person wants the sender to take
 	active         bool
 	leaving        bool
 	gone           bool
@@ -80,6 +83,12 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.known = number
 		case "m":
 			h.message = number
+		case "a":
+			for hash := range strings.SplitSeq(value, ",") {
+				if number, err := strconv.ParseUint(hash, 16, 32); err == nil && len(h.asked) < maxAsked {
+					h.asked = append(h.asked, uint32(number))
+				}
+			}
 		case "p":
 			h.pings = int(min(number, 1<<16))
 		case "z":
@@ -118,6 +127,13 @@ func (n *Node) hello() string {
 	if left := n.pause.until - n.now.Boot; n.pause.until > 0 && left > 0 {
 		fmt.Fprintf(&b, " z=%x", max(1, left.Milliseconds()))
 	}
+	sep := " a="
+	for _, g := range n.groups {
+		if g.asked && g.peerWish != wishOffer {
+			fmt.Fprintf(&b, "%s%x", sep, g.hash)
+			sep = ","
+		}
+	}
 	if n.tx.message > 0 {
 		fmt.Fprintf(&b, " m=%x", n.tx.message)
 	}
@@ -135,6 +151,14 @@ func (n *Node) hello() string {
 		b.WriteByte(flagGone)
 	}
 	return b.String()
+}
+
+// maxAsked is how many groups of a peer that were asked for by hand are remembered.
+const maxAsked = 1000
+
+// asks tells that a person asked the peer to take a group.
+func (p *peer) asks(g *group) bool {
+	return slices.Contains(p.hello.asked, g.hash) || slices.ContainsFunc(g.alias, func(old uint32) bool { return slices.Contains(p.hello.asked, old) })
 }
 
 // deafFor is how long this node has not heard the peer, counted so that it takes over when this reaches the dead time: before the first
