@@ -10,7 +10,7 @@ func (a *app) checkCommand() *cobra.Command {
 	var asJSON, filesOnly bool
 	c := &cobra.Command{
 		Use: "check [DIR]", Short: "Report every fault of the configuration at once", Args: cobra.MaximumNArgs(1),
-		Long: "Read ha.cf, haresources and authkeys exactly as the daemon does, compare them with this machine, and report every\n" +
+		Long: "Read ha.cf and haresources, or heartbeat.toml, and authkeys exactly as the daemon does, compare them with this machine, and report every\n" +
 			"fault as file:line:col: severity: message (hint).\n" +
 			"Exit code 0: clean; 1: warnings only; 2: errors; 3: a file cannot be read.",
 		RunE: func(_ *cobra.Command, args []string) error {

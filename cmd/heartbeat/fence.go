@@ -109,7 +109,7 @@ func (a *app) fenceCheck(asJSON bool) error {
 
 // deviceLine says what became of one device.
 func deviceLine(r daemon.DeviceReport, t *daemon.FencingTool) string {
-	place := fmt.Sprintf("ha.cf:%d", r.Line)
+	place := fmt.Sprintf("%s:%d", t.File, r.Line)
 	if t.Several() {
 		place += fmt.Sprintf(" (level %d)", r.Level)
 	}

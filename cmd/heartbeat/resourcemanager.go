@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hapair/haresources"
+	"hapair/heartbeat/config"
 	"hapair/heartbeat/daemon"
 )
 
@@ -60,9 +61,17 @@ func (a *app) resourceManager(args []string) int {
 	return exitFailure
 }
 
-// table reads haresources.
+// table reads haresources, or the groups of heartbeat.toml.
 func (a *app) table() (haresources.Table, error) {
-	name := filepath.Join(a.dirs.paths().Config, "haresources")
+	dir := a.dirs.paths().Config
+	name := filepath.Join(dir, "haresources")
+	if _, err := os.Stat(filepath.Join(dir, "heartbeat.toml")); err == nil {
+		c, faults := config.Load(dir)
+		if len(c.Table.Groups) == 0 {
+			return c.Table, faults.Err()
+		}
+		return c.Table, nil
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return haresources.Table{}, fmt.Errorf("Cannot open resources file [%s]: %w", name, err)

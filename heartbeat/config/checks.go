@@ -23,6 +23,15 @@ type Check struct {
 	Line              int
 }
 
+// String is the check as the pragma writes it.
+func (k Check) String() string {
+	action := "handover"
+	if k.Tell {
+		action = "tell"
+	}
+	return fmt.Sprintf("%s:%s,interval=%s,timeout=%s,rise=%d,fall=%d,action=%s", k.Name, k.Path, k.Interval, k.Timeout, k.Rise, k.Fall, action)
+}
+
 // The defaults of a check.
 const (
 	checkInterval = 2 * time.Second

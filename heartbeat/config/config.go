@@ -67,7 +67,7 @@ type Config struct {
 
 	Env        []Directive // `env NAME=VALUE`, exported to children as HA_NAME, in the order of the file
 	Directives []Directive // every directive with its last raw value, then the defaults: HA_<name> and hbparameter
-	Pragmas    []Pragma    // `#hapair: key=value` of ha.cf
+	Pragmas    []Pragma    // `#hapair: key=value` of ha.cf, and what heartbeat.toml says instead
 
 	FailbackDelay time.Duration // pragma failback-delay
 	RetryFailed   time.Duration // pragma retry-failed

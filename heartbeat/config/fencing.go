@@ -143,6 +143,9 @@ func (p *parser) checkStonith() {
 
 // checkFencePragmas looks at what the pragmas mean together with the devices.
 func (p *parser) checkFencePragmas(device bool) {
+	if p.toml {
+		return // finishFencing did it, by the keys
+	}
 	for _, g := range p.cfg.Pragmas {
 		at := p.at(fault.Warning, g.Line, 0)
 		switch {

@@ -122,6 +122,7 @@ func (r *tomlReader) pragmaField(name string, k PragmaKey) field {
 			r.failAt(e.valueAt.or(e.at), k.hint, "%s = %s", e.key, showValue(e.value))
 		}
 		r.given[name] = given{e.at.line, e.at.col, value}
+		r.cfg.Pragmas = append(r.cfg.Pragmas, Pragma{k.Name, value, e.at.line})
 	}
 	switch {
 	case k.Kind == "on|off":
@@ -351,6 +352,7 @@ func (r *tomlReader) checkTables() field {
 		}
 		if r.required(t, "program") {
 			r.cfg.Checks = append(r.cfg.Checks, k)
+			r.cfg.Pragmas = append(r.cfg.Pragmas, Pragma{"check", k.String(), t.at.line})
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 // FencingTool drives the devices of a configuration by hand, beside the daemon or without one.
 type FencingTool struct {
 	Node, Peer string
+	File       string // that names the devices: ha.cf or heartbeat.toml
 
 	devices []fencingDevice
 	levels  *stonith.Levels
@@ -47,10 +48,10 @@ func OpenFencing(p Paths, say func(string)) (*FencingTool, error) {
 	if err := faults.Err(); err != nil {
 		return nil, errors.New("the configuration holds errors: run `heartbeat check`")
 	}
-	t := &FencingTool{Node: c.Node, Peer: c.Peer}
+	t := &FencingTool{Node: c.Node, Peer: c.Peer, File: filepath.Base(c.File)}
 	levels := c.FencingLevels()
 	if len(levels) == 0 {
-		return nil, fmt.Errorf("ha.cf names no fencing device for %s: write a stonith_host line (docs/fencing.md)", c.Node)
+		return nil, fmt.Errorf("%s names no fencing device for %s: write one (docs/fencing.md)", t.File, c.Node)
 	}
 	env := stonith.Environment{Dir: p.Config, Environ: environ(c, p), Timeout: c.FenceTimeout, Log: func(_ stonith.Level, text string) { say(text) }}
 	var opened [][]stonith.Fencer
@@ -59,7 +60,7 @@ func OpenFencing(p Paths, say func(string)) (*FencingTool, error) {
 		for _, d := range level {
 			f, err := stonith.Open(deviceSpec(d, c.Peer), env)
 			if err != nil {
-				return nil, fmt.Errorf("ha.cf:%d: %w", d.Line, err)
+				return nil, fmt.Errorf("%s:%d: %w", t.File, d.Line, err)
 			}
 			list = append(list, f)
 			t.devices = append(t.devices, fencingDevice{d, i + 1, f})
@@ -85,7 +86,7 @@ func (t *FencingTool) Check(ctx context.Context, alive bool) []DeviceReport {
 			if powerErr == nil && power == stonith.PowerOff && alive {
 				err = &stonith.Failure{Device: d.Type, Cause: stonith.CauseHost,
 					What:   fmt.Sprintf("it says that %s is off, but its heartbeats arrive: it is wired to another machine", t.Peer),
-					Remedy: "correct the plug, port or address in ha.cf line " + fmt.Sprint(d.Line)}
+					Remedy: fmt.Sprintf("correct the plug, port or address in %s line %d", t.File, d.Line)}
 			}
 		}
 		if r.OK = err == nil; err != nil {
@@ -124,7 +125,7 @@ func checkDevices(c *config.Config, p Paths) fault.List {
 	var faults fault.List
 	for _, level := range c.FencingLevels() {
 		for _, d := range level {
-			at := fault.Fault{File: filepath.Join(p.Config, "ha.cf"), Line: d.Line, Severity: fault.Error}
+			at := fault.Fault{File: c.File, Line: d.Line, Severity: fault.Error}
 			env := stonith.Environment{Dir: p.Config, Log: func(l stonith.Level, text string) {
 				warning := at
 				if warning.Severity = fault.Warning; l == stonith.Info {

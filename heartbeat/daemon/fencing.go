@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ func openDevice(c *config.Config, p Paths, log *Log) (stonith.Fencer, error) {
 		for _, d := range line {
 			f, err := stonith.Open(deviceSpec(d, c.Peer), env)
 			if err != nil {
-				return nil, fmt.Errorf("ha.cf:%d: STONITH device: %w", d.Line, err)
+				return nil, fmt.Errorf("%s:%d: STONITH device: %w", filepath.Base(c.File), d.Line, err)
 			}
 			level = append(level, f)
 		}

@@ -14,9 +14,10 @@ import (
 // copies writes each node's private /etc/ha.d.
 type copies struct {
 	pair    *pair
-	source  string // the directory that is rehearsed
-	real    bool   // run the scripts of the directory themselves
-	failing bool   // the first group ends in a resource that can be told to fail
+	source  string   // the directory that is rehearsed
+	real    bool     // run the scripts of the directory themselves
+	failing bool     // the first group ends in a resource that can be told to fail
+	lost    []string // of heartbeat.toml, which is played as the three files that say the same
 }
 
 // harmless are resources that this program has built in and that touch nothing but the network of their own machine, which
@@ -54,6 +55,9 @@ var leftOut = map[string]string{
 // notices says what a rehearsal of these files leaves out or plays.
 func (c copies) notices() []string {
 	var all []string
+	for _, l := range c.lost {
+		all = append(all, "left out of heartbeat.toml: "+l)
+	}
 	text, err := os.ReadFile(filepath.Join(c.source, "ha.cf"))
 	if err != nil {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	shipped "hapair/ha.d"
+	"hapair/heartbeat/config"
 	"hapair/heartbeat/rehearsal/lab"
 	"hapair/heartbeat/rehearsal/probe"
 )
@@ -155,6 +156,9 @@ func (j job) effective(l *lab.Lab, s scenario) (copies, error) {
 	// The copy is readable by its owner only, whatever the files' own modes: `heartbeat check` is what complains of those.
 	if err := os.Chmod(filepath.Join(dir, "authkeys"), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
+	}
+	if c.lost, err = config.WriteClassic(dir); err != nil { // what is varied for a rehearsal is varied in ha.cf
+		return c, fmt.Errorf("read %s: %w", dir, err)
 	}
 	set := maps.Clone(s.set)
 	if set == nil {
