@@ -36,6 +36,17 @@ func (s State) String() string {
 // MarshalText makes a State a word in JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (s *State) UnmarshalText(text []byte) error {
+	for _, known := range []State{Unknown, Stopped, Running, Failed} {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("no state of a resource: %s", quote(string(text)))
+}
+
 // Operation is something done to one resource.
 type Operation string
 

@@ -149,6 +149,12 @@ func (a *app) showResources(s *daemon.Status, only []string) error {
 			if r.Error != "" {
 				line += " (" + r.Error + ")"
 			}
+			if r.Doing != "" {
+				line += fmt.Sprintf(", %s since %s", r.Doing, r.DoingSince)
+				if r.LastOutput != "" {
+					line += ", its last output: " + r.LastOutput
+				}
+			}
 			fmt.Fprintln(a.out, line)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"hapair/haresources"
 )
@@ -36,11 +37,23 @@ type Environment struct {
 	Node    string   // own name, for hooks
 	Environ []string // the whole environment of every program that is run (protocol section 8.3)
 	Pass    []Pass   // what no Firewall may hold up
+
+	HookTimeout time.Duration // how long each program of a hook may take; 0 is HookTimeout
+
+	current func() Environment // what it is after a reload; nil where there is none
+}
+
+// now is the environment of the configuration in force.
+func (env Environment) now() Environment {
+	if env.current == nil {
+		return env
+	}
+	return env.current()
 }
 
 // environ is the environment of a program: env's, with more, of which the last one of a name counts.
 func (env Environment) environ(more ...string) []string {
-	list := append(append([]string(nil), env.Environ...), more...)
+	list := append(append([]string(nil), env.now().Environ...), more...)
 	last := make(map[string]int, len(list))
 	for i, entry := range list {
 		name, _, _ := strings.Cut(entry, "=")
@@ -61,11 +74,12 @@ func Open(env Environment) haresources.Opener {
 	return OpenLive(func() Environment { return env })
 }
 
-// OpenLive is Open for an environment that changes while the daemon runs: each agent gets the one that is current when it is opened.
+// OpenLive is Open for an environment that changes while the daemon runs. Its Paths and Node do not change.
 func OpenLive(current func() Environment) haresources.Opener {
 	k := newKeeper()
 	return func(r haresources.Resource) (haresources.Agent, error) {
 		env := current()
+		env.current = current
 		switch r.Class {
 		case haresources.ClassHeartbeat:
 			if native(env.Paths, r.Name) {

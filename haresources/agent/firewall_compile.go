@@ -66,7 +66,7 @@ func compile(ctx context.Context, env Environment, path string) (*compiled, erro
 	if len(c.tables) == 0 {
 		return nil, fault.Fault{File: path, Severity: fault.Error, Message: "makes no table: the node would be without rules"}
 	}
-	c.compose(body, found, env.Pass)
+	c.compose(body, found, env.now().Pass)
 	changes, again, err := r.again(ctx, c.script)
 	if err != nil {
 		return nil, fmt.Errorf("try the rules of %s a second time: %w", path, err)

@@ -15,7 +15,7 @@ import (
 	"hapair/heartbeat/host"
 )
 
-// HookTimeout is how long each program of a hook may take.
+// HookTimeout is how long each program of a hook may take, unless Environment says otherwise.
 const HookTimeout = 10 * time.Second
 
 // HookEvents are the events that hooks can be for.
@@ -33,7 +33,7 @@ type HookEvent struct {
 	Facts  map[string]string // more of them, by lower-case name: peer, resource
 }
 
-// RunHook runs the executable files in hooks/EVENT.d, in the order of their names, each for at most HookTimeout. They get
+// RunHook runs the executable files in hooks/EVENT.d, in the order of their names, each for at most its time. They get
 // the facts as HA_EVENT, HA_EVENT_GROUP, HA_EVENT_REASON, … and as one JSON object on standard input. line is called for
 // each line that one of them writes; nil drops them. One that fails does not keep the others from running; the error joins
 // what went wrong, and never means that the event must not happen.
@@ -56,7 +56,7 @@ func RunHook(ctx context.Context, env Environment, e HookEvent, line func(hook, 
 		if line != nil {
 			p.Line = func(text string) { line(path, text) }
 		}
-		if err := runLimited(ctx, p); err != nil {
+		if err := runLimited(ctx, p, env.HookTimeout); err != nil {
 			errs = append(errs, fmt.Errorf("hook %s: %w", path, err))
 		}
 	}
@@ -64,8 +64,11 @@ func RunHook(ctx context.Context, env Environment, e HookEvent, line func(hook, 
 }
 
 // runLimited runs one program of a hook within its time.
-func runLimited(ctx context.Context, p host.Program) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, HookTimeout, fmt.Errorf("did not end within %v", HookTimeout))
+func runLimited(ctx context.Context, p host.Program, limit time.Duration) error {
+	if limit <= 0 {
+		limit = HookTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("did not end within %v", limit))
 	defer cancel()
 	return p.Run(ctx)
 }

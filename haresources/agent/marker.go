@@ -21,7 +21,7 @@ const markerDir = "/run/heartbeat/rsctmp"
 // newMarker is the marker of a resource. HA_RSCTMP in the environment is the directory, as for scripts.
 func newMarker(env Environment, r haresources.Resource) marker {
 	dir := markerDir
-	for _, entry := range env.Environ {
+	for _, entry := range env.now().Environ {
 		if value, found := strings.CutPrefix(entry, "HA_RSCTMP="); found && filepath.IsAbs(value) {
 			dir = value
 		}

@@ -26,7 +26,7 @@ var toolDirs = []string{"/usr/sbin", "/sbin", "/usr/bin", "/bin"}
 // findTool is the path of a program.
 func findTool(env Environment, name string) (string, error) {
 	var dirs []string
-	for _, entry := range env.Environ {
+	for _, entry := range env.now().Environ {
 		if path, found := strings.CutPrefix(entry, "PATH="); found {
 			dirs = filepath.SplitList(path)
 		}

@@ -49,6 +49,9 @@ func (s *Status) judge() {
 	}
 }
 
+// hangs is how long an operation may take before status speaks of it: most scripts are done in a second.
+const hangs = 5 * time.Second
+
 func (s *Status) judgeGroup(g GroupView, failed, degraded func(string, ...any)) {
 	switch {
 	case !s.Managed:
@@ -68,6 +71,13 @@ func (s *Status) judgeGroup(g GroupView, failed, degraded func(string, ...any)) 
 		degraded("%s is in motion (%s)", g.Name, g.State)
 	}
 	for _, r := range g.Resources {
+		if took := time.Duration(r.DoingMS) * time.Millisecond; took >= hangs {
+			text := fmt.Sprintf("%s of %s in %s has not ended for %s, since %s", r.Doing, r.Spec, g.Name, agePhrase(r.DoingMS), r.DoingSince)
+			if r.LastOutput != "" {
+				text += "; its last output: " + r.LastOutput
+			}
+			degraded("%s", text)
+		}
 		if g.Owner == s.Node && g.State == "held" && (r.State == "failed" || r.State == "stopped") {
 			failed("resource %s of %s is %s although this node holds it: %s", r.Spec, g.Name, r.State, r.Error)
 		}

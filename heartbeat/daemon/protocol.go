@@ -174,6 +174,11 @@ type ResourceView struct {
 	State string `json:"state"` // stopped, starting, running, stopping, failed, unknown
 	Since string `json:"since,omitempty"`
 	Error string `json:"error,omitempty"`
+
+	Doing      string `json:"doing,omitempty"`       // the operation that runs now: start, stop, status
+	DoingSince string `json:"doing_since,omitempty"` // since when
+	DoingMS    int64  `json:"doing_ms,omitempty"`    // for how long
+	LastOutput string `json:"last_output,omitempty"` // the last line that its script wrote, while it runs
 }
 
 // TransitionView is one change with its reason.

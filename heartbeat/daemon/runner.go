@@ -35,7 +35,7 @@ func (r *runner) configure(c *config.Config, p Paths) {
 
 // scriptEnvironment is what agents, scripts and hooks know of this node.
 func scriptEnvironment(c *config.Config, p Paths) agent.Environment {
-	return agent.Environment{Paths: agent.DefaultPaths(p.Config), Node: c.Node, Environ: environ(c, p), Pass: passes(c)}
+	return agent.Environment{Paths: agent.DefaultPaths(p.Config), Node: c.Node, Environ: environ(c, p), Pass: passes(c), HookTimeout: c.HookTimeout}
 }
 
 // passes is the traffic that no firewall resource may hold up.
@@ -107,6 +107,7 @@ func Check(p Paths, thisHost bool) config.Report {
 func checkHost(c *config.Config, p Paths) fault.List {
 	env := scriptEnvironment(c, p)
 	faults := c.CheckHost(config.Machine{Script: func(r haresources.Resource) fault.List { return agent.Check(r, env) }})
+	faults = append(faults, agent.CheckPrograms(env)...)
 	return append(faults, checkDevices(c, p)...)
 }
 

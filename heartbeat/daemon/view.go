@@ -163,7 +163,12 @@ func (e *engine) groupView(g heartbeat.GroupStatus, resources []haresources.Reso
 		case haresources.OpStop:
 			state = "stopping"
 		}
-		v.Resources = append(v.Resources, ResourceView{Spec: r.Spec, State: state, Since: stamp(r.Since), Error: r.LastError})
+		shown := ResourceView{Spec: r.Spec, State: state, Since: stamp(r.Since), Error: r.LastError}
+		if r.Doing != "" {
+			shown.Doing, shown.DoingSince, shown.LastOutput = string(r.Doing), stamp(r.DoingSince), r.LastLine
+			shown.DoingMS = time.Since(r.DoingSince).Milliseconds()
+		}
+		v.Resources = append(v.Resources, shown)
 	}
 	return v
 }
