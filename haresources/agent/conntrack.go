@@ -129,6 +129,9 @@ func (c *conntrack) lead() {
 	}
 }
 
+// Lingers is true: what this node's conntrackd forgets does not concern the one that has committed the connections.
+func (c *conntrack) Lingers() bool { return true }
+
 // Stop has conntrackd forget, after a minute, the connections that are the other node's now, and ask that one for its own.
 func (c *conntrack) Stop(ctx context.Context) error {
 	c.after.Wait()

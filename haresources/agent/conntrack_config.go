@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,8 @@ type syncLink struct {
 	peer   netip.Addr // invalid: everybody who listens to the multicast group
 }
 
-// links are those given, or the pair's own: heartbeat links with a device, each once.
+// links are those given, or the pair's own: heartbeat links with a device, each once. conntrackd cannot have multicast beside links with
+// a peer, so those are all where there is one.
 func (c *conntrack) links() (list []syncLink, err error) {
 	if c.device != "" {
 		l := syncLink{device: c.device}
@@ -32,7 +34,7 @@ func (c *conntrack) links() (list []syncLink, err error) {
 		return []syncLink{l}, nil
 	}
 	seen := map[string]int{}
-	for _, p := range c.env.Pass {
+	for _, p := range c.env.now().Pass {
 		if p.Device == "" || p.Port == 0 {
 			continue
 		}
@@ -43,6 +45,9 @@ func (c *conntrack) links() (list []syncLink, err error) {
 		} else if !list[at].peer.IsValid() {
 			list[at].peer = p.Peer
 		}
+	}
+	if known := func(l syncLink) bool { return l.peer.IsValid() }; slices.ContainsFunc(list, known) {
+		list = slices.DeleteFunc(list, func(l syncLink) bool { return !known(l) })
 	}
 	if len(list) == 0 {
 		return nil, errors.New("the pair has no link over a network that connections could be sent by")
