@@ -207,7 +207,7 @@ func (c *checker) parameters(given []string, m metadata) {
 
 // systemd checks a unit.
 func (c *checker) systemd() {
-	if _, err := openSystemd(c.env, c.resource).program("show"); err != nil {
-		c.add(fault.Error, "", "%v", err)
+	if err := openSystemd(c.resource).check(); err != nil {
+		c.add(fault.Error, "systemctl list-unit-files", "%v", err)
 	}
 }

@@ -94,7 +94,7 @@ func OpenLive(current func() Environment) haresources.Opener {
 		case haresources.ClassOCF:
 			return openOCF(env, r)
 		case haresources.ClassSystemd:
-			return openSystemd(env, r), nil
+			return openSystemd(r), nil
 		}
 		return nil, fmt.Errorf("unknown class %q", r.Class)
 	}

@@ -5,88 +5,141 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
+	"time"
+
+	systemdbus "github.com/coreos/go-systemd/v22/dbus"
 
 	"hapair/haresources"
-	"hapair/heartbeat/host"
 )
 
 // systemdRuns is the directory that exists exactly where systemd is the running init (sd_booted(3)).
-const systemdRuns = "/run/systemd/system"
+var systemdRuns = "/run/systemd/system"
 
-// systemd is a resource that is a systemd unit; systemctl is asked to start and stop it, and waits for the job's result.
+// systemd is a resource that is a systemd unit. It is started and stopped over D-Bus, and the result of the job is waited for.
 type systemd struct {
-	env  Environment
 	unit string
 }
 
 // openSystemd makes an agent for systemd:NAME.
-func openSystemd(env Environment, r haresources.Resource) *systemd {
+func openSystemd(r haresources.Resource) *systemd {
 	unit := r.Name
 	if !strings.Contains(unit, ".") {
 		unit += ".service"
 	}
-	return &systemd{env: env, unit: unit}
+	return &systemd{unit: unit}
 }
 
 // errNoSystemd says why no unit can be started.
 var errNoSystemd = errors.New("systemd does not run on this machine: use the unit's program as an init script (lsb:NAME) or an OCF agent")
 
-// program is systemctl with arguments.
-func (s *systemd) program(args ...string) (host.Program, error) {
+// connect reaches systemd: by the system bus, or directly where there is none.
+func (s *systemd) connect(ctx context.Context) (*systemdbus.Conn, error) {
 	if _, err := os.Stat(systemdRuns); err != nil {
-		return host.Program{}, errNoSystemd
+		return nil, errNoSystemd
 	}
-	path, err := exec.LookPath("systemctl")
+	conn, err := systemdbus.NewWithContext(ctx)
 	if err != nil {
-		return host.Program{}, fmt.Errorf("find systemctl: %w", err)
+		return nil, fmt.Errorf("reach systemd over D-Bus: %w", err)
 	}
-	return host.Program{Path: path, Args: append(args, "--", s.unit), Env: s.env.environ("LC_ALL=C", "SYSTEMD_COLORS=0")}, nil
+	return conn, nil
 }
 
 // Start starts the unit and waits until it is started.
-func (s *systemd) Start(ctx context.Context) error { return s.do(ctx, "start") }
-
-// Stop stops the unit and waits until it is stopped. Where systemd does not run there is nothing to stop.
-func (s *systemd) Stop(ctx context.Context) error {
-	if err := s.do(ctx, "stop"); !errors.Is(err, errNoSystemd) {
-		return err
-	}
-	return nil
+func (s *systemd) Start(ctx context.Context) error {
+	return s.do(ctx, (*systemdbus.Conn).StartUnitContext)
 }
 
-func (s *systemd) do(ctx context.Context, verb string) error {
-	p, err := s.program(verb, "--quiet", "--no-ask-password")
+// Stop stops the unit and waits until it is stopped. Where systemd does not run, and for a unit that there is not, there is nothing to stop.
+func (s *systemd) Stop(ctx context.Context) error {
+	err := s.do(ctx, (*systemdbus.Conn).StopUnitContext)
+	if errors.Is(err, errNoSystemd) || err != nil && strings.Contains(err.Error(), "not loaded") {
+		return nil
+	}
+	return err
+}
+
+// job is a method of systemd that begins a job.
+type job func(c *systemdbus.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error)
+
+// do begins a job, in place of any other one of the unit, and waits for its result.
+func (s *systemd) do(ctx context.Context, begin job) error {
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
-	return run(ctx, p)
+	defer conn.Close()
+	result := make(chan string, 1)
+	if _, err := begin(conn, ctx, s.unit, "replace", result); err != nil {
+		return fmt.Errorf("systemd: %w", err)
+	}
+	select {
+	case word := <-result:
+		return s.judge(ctx, conn, word)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// jobResults say what systemd means by the result of a job (org.freedesktop.systemd1(5)).
+var jobResults = map[string]string{
+	"canceled": "the job was cancelled by another one before it ended", "timeout": "systemd gave it up after its own time-out",
+	"failed": "it failed", "dependency": "a unit that it depends on failed", "invalid": "the job does not apply to it", "assert": "an assertion of it does not hold",
+	"unsupported": "this machine does not support such a unit", "collected": "it was unloaded meanwhile", "once": "it may be started once only",
+	"frozen": "it is frozen", "concurrency": "too many units of its slice run",
+}
+
+// judge turns the result of a job into an error. A unit whose condition does not hold is skipped, which is not started.
+func (s *systemd) judge(ctx context.Context, conn *systemdbus.Conn, result string) error {
+	if result == "done" {
+		return nil
+	}
+	text := jobResults[result]
+	if text == "" {
+		text = "the job ended with " + result
+	}
+	if result == "skipped" {
+		text = "a condition of it does not hold (systemctl status " + s.unit + ")"
+	}
+	facts := s.facts(ctx, conn)
+	if facts["Result"] != "" && facts["Result"] != "success" {
+		text += " (" + facts["Result"] + ")"
+	}
+	return fmt.Errorf("unit %s: %s: its own words are in journalctl -u %s", s.unit, text, s.unit)
+}
+
+// facts are the properties of the unit that its state is read from. What cannot be learned is left out.
+func (s *systemd) facts(ctx context.Context, conn *systemdbus.Conn) map[string]string {
+	facts := map[string]string{}
+	properties, err := conn.GetUnitPropertiesContext(ctx, s.unit)
+	if err != nil {
+		return facts
+	}
+	for _, name := range []string{"LoadState", "ActiveState", "SubState"} {
+		facts[name], _ = properties[name].(string)
+	}
+	kind := s.unit[strings.LastIndex(s.unit, ".")+1:]
+	if own, err := conn.GetUnitTypePropertyContext(ctx, s.unit, strings.ToUpper(kind[:1])+kind[1:], "Result"); err == nil {
+		facts["Result"], _ = own.Value.Value().(string)
+	}
+	return facts
 }
 
 // Status reads the unit's state.
 func (s *systemd) Status(ctx context.Context) (haresources.State, error) {
-	p, err := s.program("show", "--property=LoadState,ActiveState,SubState,Result")
+	conn, err := s.connect(ctx)
 	if errors.Is(err, errNoSystemd) {
 		return haresources.Stopped, err
 	}
 	if err != nil {
 		return haresources.Unknown, err
 	}
-	output, err := capture(ctx, p)
-	if err != nil {
-		return haresources.Unknown, err
-	}
-	return unitState(s.unit, output)
+	defer conn.Close()
+	return unitState(s.unit, s.facts(ctx, conn))
 }
 
-// unitState reads what `systemctl show` prints.
-func unitState(unit, output string) (haresources.State, error) {
-	facts := map[string]string{}
-	for line := range strings.Lines(output) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		facts[name] = value
-	}
+// unitState judges the properties of a unit.
+func unitState(unit string, facts map[string]string) (haresources.State, error) {
 	switch facts["ActiveState"] {
 	case "active", "reloading", "refreshing":
 		return haresources.Running, nil
@@ -101,4 +154,19 @@ func unitState(unit, output string) (haresources.State, error) {
 		return haresources.Failed, fmt.Errorf("unit %s is %s (%s)", unit, facts["ActiveState"], facts["SubState"])
 	}
 	return haresources.Unknown, fmt.Errorf("unit %s is in the state %q", unit, facts["ActiveState"])
+}
+
+// check says why the unit could not be started.
+func (s *systemd) check() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if load := s.facts(ctx, conn)["LoadState"]; load != "loaded" {
+		return fmt.Errorf("unit %s is %s", s.unit, load)
+	}
+	return nil
 }
