@@ -1,8 +1,10 @@
 package agent_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,5 +45,36 @@ func TestHookTimeout(t *testing.T) {
 	}
 	if got := n.log(t); got != "next" {
 		t.Errorf("did %q", got)
+	}
+}
+
+// TestTwoHundredScripts starts a group with a script for each of two hundred services, of which one takes a second longer than the others:
+// that is how long all of them take, beside what the processors need, and not the sum.
+func TestTwoHundredScripts(t *testing.T) {
+	n := newSite(t)
+	n.script(t, "resource.d/slow", `case $2 in
+start) sleep $1; : >$DIR/$1;;
+status) echo stopped;;
+esac`)
+	var lines []string
+	for i := range 200 {
+		lines = append(lines, fmt.Sprintf("alpha slow::1.%03d", i))
+	}
+	lines = append(lines, "alpha slow::2")
+	m := n.manager(t, lines...)
+	begin := time.Now()
+	var all sync.WaitGroup
+	for _, line := range lines {
+		all.Go(func() {
+			if err := m.Acquire(t.Context(), strings.TrimPrefix(line, "alpha ")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(begin)
+	t.Logf("%d groups in %v", len(lines), took)
+	if took > 20*time.Second { // one after the other they take 222 s
+		t.Errorf("%d groups took %v", len(lines), took)
 	}
 }
