@@ -44,6 +44,7 @@ type Looked struct {
 	Op       OpID
 	Answered bool
 	Foreign  string
+	Failed   string // why nobody could be asked; "" when somebody was
 }
 
 // DeviceChecked says how long the fencing device took to answer a check.

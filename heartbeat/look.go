@@ -12,10 +12,17 @@ type looking struct {
 	done     bool          // nobody answers: the way is free
 	answered bool          // the peer still answers
 	due      time.Duration // when to look again
+	failures int           // how often in a row nobody could be asked
 }
 
+// A look that fails tells nothing: it is tried again, so often, and so much later.
+const (
+	looksTried = 5
+	lookAgain  = 20 * time.Millisecond
+)
+
 func (l *looking) deadlines(sooner func(time.Duration)) {
-	if l.answered && l.op == 0 {
+	if (l.answered || l.failures > 0) && l.op == 0 && !l.done {
 		sooner(l.due)
 	}
 }
@@ -59,6 +66,15 @@ func (n *Node) looked(ev Looked) {
 	if ev.Foreign != "" {
 		n.transition(Crit, ev.Foreign, "Somebody else than %s answers for its addresses: taking over all the same", n.peer.name)
 	}
+	if ev.Failed != "" && !ev.Answered {
+		l.failures++
+		if l.failures < looksTried {
+			l.due = n.now.Mono + lookAgain
+			return
+		}
+		n.transition(Crit, ev.Failed, "Whether %s still answers for its addresses cannot be found out: taking over all the same", n.peer.name)
+	}
+	l.failures = 0
 	if !ev.Answered {
 		if l.answered {
 			n.transition(Info, "nobody answers any more", "%s no longer answers on the service network", n.peer.name)

@@ -53,6 +53,7 @@ type peer struct {
 	lastStatus time.Duration // when the last believed hello came
 	warned     bool
 	notBefore  time.Duration // a pause: silence means nothing before then
+	woken      time.Duration // the lastHeard for which a sleep of this node has already been followed by listening anew
 	grace      time.Duration // how long this node itself was asleep since it last heard the peer
 	deadtime   time.Duration // as announced by the peer
 	since      time.Duration // when it became active: failback waits from here
@@ -71,13 +72,13 @@ type peer struct {
 }
 
 func newPeer(cfg Config) peer {
-	return peer{name: cfg.Peer, lastHeard: never, lastGap: never, deadtime: cfg.Deadtime}
+	return peer{name: cfg.Peer, lastHeard: never, lastGap: never, woken: never, deadtime: cfg.Deadtime}
 }
 
 // newRun forgets what belonged to the peer's previous run.
 func (p *peer) newRun(m wire.Message) {
 	kept := *p
-	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, deadtime: kept.deadtime, uuid: kept.uuid,
+	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, woken: never, deadtime: kept.deadtime, uuid: kept.uuid,
 		notBefore: kept.notBefore}
 	if p.life == lifeLeft {
 		p.life = lifeDead
@@ -135,6 +136,46 @@ type link struct {
 	received  uint64
 	localDown bool
 	reason    string
+	flaps     flaps
+}
+
+// flaps keeps a link that comes and goes from filling the log: so many changes are told in a period, the others summed up after it.
+type flaps struct {
+	since  time.Duration // when the period began
+	told   int
+	untold int
+}
+
+const (
+	flapPeriod = 10 * time.Second
+	flapsTold  = 4 // in a period: it is lost and comes back, twice
+)
+
+// linkChanged tells that a link was lost or came back, unless that happens all the time.
+func (n *Node) linkChanged(l *link, level Level, reason, what string) {
+	if n.now.Mono-l.flaps.since >= flapPeriod {
+		l.flaps = flaps{since: n.now.Mono}
+	}
+	if l.flaps.told >= flapsTold {
+		l.flaps.untold++
+		return
+	}
+	l.flaps.told++
+	n.transition(level, reason, "Link %s:%s %s.", n.peer.name, l.Name, what)
+}
+
+// sumFlaps tells at the end of a period what was left out in it, and how the link is now.
+func (n *Node) sumFlaps(l *link) {
+	if l.flaps.untold == 0 || n.now.Mono-l.flaps.since < flapPeriod {
+		return
+	}
+	reason := strconv.Itoa(l.flaps.untold) + " more changes within " + flapPeriod.String() + ": it loses frames"
+	level, what := Info, "up"
+	if l.state != linkUp {
+		level, what = Warn, l.state
+	}
+	l.flaps = flaps{since: n.now.Mono, told: flapsTold - 1}
+	n.transition(level, reason, "Link %s:%s %s.", n.peer.name, l.Name, what)
 }
 
 func (l *link) deadlines(n *Node, sooner func(time.Duration)) {
@@ -165,7 +206,7 @@ func (n *Node) pingByLink(id string) *ping {
 }
 
 // noticeOversleep is the own-stall rule: a node that was itself asleep grants the peer the time it slept, at most one dead time
-// in all; and one that was silent for its own dead time while it held something releases that before it says another word.
+// in all, and a round of heartbeats after it wakes, once: what was sent while it slept may be lost. And one that was silent for its own dead time while it held something releases that before it says another word.
 func (n *Node) noticeOversleep(overslept time.Duration) {
 	if overslept <= stallIgnored {
 		return
@@ -173,6 +214,10 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 	p := &n.peer
 	if p.life == lifeAlive {
 		p.grace = min(p.grace+overslept, p.deadtime)
+		if overslept >= n.cfg.Keepalive && p.woken != p.lastHeard {
+			p.woken = p.lastHeard
+			p.notBefore = max(p.notBefore, n.now.Mono+min(n.cfg.Keepalive*3/2, p.deadtime))
+		}
 	}
 	if n.mute {
 		return
@@ -235,7 +280,7 @@ func (n *Node) heardOn(id string, at time.Duration) {
 			continue
 		}
 		if l.state != linkLate {
-			n.transition(Info, "heard "+n.peer.name+" on it", "Link %s:%s up.", n.peer.name, l.Name)
+			n.linkChanged(l, Info, "heard "+n.peer.name+" on it", linkUp)
 		}
 		l.state, l.localDown, l.reason = linkUp, false, ""
 	}
@@ -385,6 +430,7 @@ func (l *link) patience(n *Node) (late, dead time.Duration) {
 
 // watchLink follows the silence of the peer on one link.
 func (n *Node) watchLink(l *link) {
+	n.sumFlaps(l)
 	silent := n.now.Mono - l.lastHeard
 	late, dead := l.patience(n)
 	if l.state == linkUp && silent >= late {
@@ -392,7 +438,7 @@ func (n *Node) watchLink(l *link) {
 	}
 	if l.state == linkLate && silent >= dead {
 		l.state = linkDead
-		n.transition(Warn, "nothing heard on it for "+silent.Round(time.Millisecond).String(), "Link %s:%s dead.", n.peer.name, l.Name)
+		n.linkChanged(l, Warn, "nothing heard on it for "+silent.Round(time.Millisecond).String(), linkDead)
 	}
 }
 

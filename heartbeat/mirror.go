@@ -52,7 +52,7 @@ func (n *Node) reflect() {
 	if !n.cfg.Mirrors || !n.doubts() {
 		return
 	}
-	rhythm, late := mirrorSlow, n.directLate()
+	rhythm, late := mirrorSlow, n.directLate() || n.peer.hello.heard > n.cfg.Keepalive*3/2 // silent, or deaf to this node
 	if late {
 		rhythm = max(mirrorFast, min(n.cfg.Keepalive, mirrorSlow))
 		if !n.mirror.hurried {

@@ -87,7 +87,7 @@ func (l *leases) apply(c *config.Config, core *heartbeat.Config) {
 		l.drop()
 		return
 	}
-	core.Lease = c.Deadtime - max(c.Deadtime/20, l.lease.Grain()+time.Millisecond)
+	core.Lease = leaseLength(c.Deadtime, c.Keepalive, l.lease.Grain())
 	core.Look = true
 	core.MACs = l.addressesOf(interfaces)
 	if core.Lease < c.Keepalive {
@@ -100,6 +100,18 @@ func (l *leases) apply(c *config.Config, core *heartbeat.Config) {
 		l.log.Infof("Leases held by %s on %s: the right to answer ends %v after the last heartbeat, whatever becomes of this daemon",
 			l.lease.Mechanism(), strings.Join(interfaces, ", "), core.Lease)
 	}
+}
+
+// leaseLength is how long the right to answer lasts after a heartbeat. Where the timing leaves room it ends a dead time after the last heartbeat
+// but one, so that a node which freezes just after a heartbeat that was lost is mute before its peer starts; and else before a dead time after the
+// last one. Shorter than two and a half keepalives is not worth it: the heartbeats would have to come more often (see docs/safety.md).
+func leaseLength(deadtime, keepalive, grain time.Duration) time.Duration {
+	margin := grain + time.Millisecond
+	length := deadtime - max(deadtime/20, margin)
+	if covering := deadtime - keepalive - margin; covering >= keepalive*5/2 {
+		length = min(length, covering)
+	}
+	return length
 }
 
 // locate finds the addresses and interfaces of all groups.
@@ -226,25 +238,22 @@ func (l *leases) look(a heartbeat.Look) {
 		places = places[:64]
 	}
 	l.tasks.Go(func() {
-		answers := make([][]net.HardwareAddr, len(places))
+		answers, errs := make([][]net.HardwareAddr, len(places)), make([]error, len(places))
 		var all sync.WaitGroup
 		for i, p := range places {
-			all.Go(func() {
-				macs, err := host.Probe(l.ctx, p.Interface, p.Addr, baseAddress(p), lookTime)
-				if err != nil {
-					l.log.Debugf("Look: %v", err)
-				}
-				answers[i] = macs
-			})
+			all.Go(func() { answers[i], errs[i] = host.Probe(l.ctx, p.Interface, p.Addr, baseAddress(p), lookTime) })
 		}
 		all.Wait()
-		l.in.post(judge(a, places, answers))
+		l.in.post(judge(a, places, answers, errs))
 	})
 }
 
-// judge tells the peer's answers from those of others.
-func judge(a heartbeat.Look, places []haresources.Location, answers [][]net.HardwareAddr) heartbeat.Looked {
+// judge tells the peer's answers from those of others. One address that could be asked for is enough to know.
+func judge(a heartbeat.Look, places []haresources.Location, answers [][]net.HardwareAddr, errs []error) heartbeat.Looked {
 	verdict := heartbeat.Looked{Op: a.Op}
+	if len(places) > 0 && !slices.Contains(errs, nil) {
+		verdict.Failed = errs[0].Error()
+	}
 	for i, macs := range answers {
 		for _, mac := range macs {
 			if len(a.MACs) == 0 || slices.Contains(a.MACs, mac.String()) {

@@ -95,6 +95,7 @@ type pairs int
 const (
 	oursOnly  pairs = 1 << iota // both nodes run hapair
 	withTheir                   // one node, or both, run linux-ha
+	theirActive                 // the first node, which is the active one, runs linux-ha
 	always    = oursOnly | withTheir
 )
 
@@ -102,6 +103,9 @@ const (
 func (p pairs) in(impls [2]string) bool {
 	if impls == [2]string{Hapair, Hapair} {
 		return p&oursOnly != 0
+	}
+	if p&theirActive != 0 && impls[0] == LinuxHA {
+		return true
 	}
 	return p&withTheir != 0
 }
