@@ -93,10 +93,10 @@ func (s span) of(t timing) time.Duration {
 type pairs int
 
 const (
-	oursOnly  pairs = 1 << iota // both nodes run hapair
-	withTheir                   // one node, or both, run linux-ha
-	theirActive                 // the first node, which is the active one, runs linux-ha
-	always    = oursOnly | withTheir
+	oursOnly    pairs = 1 << iota // both nodes run hapair
+	withTheir                     // one node, or both, run linux-ha
+	theirActive                   // the first node, which is the active one, runs linux-ha
+	always      = oursOnly | withTheir
 )
 
 // in says whether the set has this pair.

@@ -97,7 +97,7 @@ func dying() []scenario {
 				outage: limits{ours: deadtimes(1, hiccup)}, dual: single()},
 			{name: "start again", steps: []step{{do: startDaemon, on: active}}, hold: span{plus: 2 * time.Second}, anyNode: withTheir,
 				mayStay: theirActive, // linux-ha does not remove what its killed predecessor left
-				outage: limits{ours: within(hiccup), theirs: within(theirSplit)}, dual: single()}}},
+				outage:  limits{ours: within(hiccup), theirs: within(theirSplit)}, dual: single()}}},
 		{name: "kill-supervised", about: "the active node's daemon is killed, and started again at once by its supervisor", needs: oursBoth, set: aSecond,
 			phases: []phase{{name: "kill", steps: []step{{do: killAgain, on: active}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()}}},
 		{name: "kill-supervised-alone", about: "as kill-supervised, while the other node is off", needs: oursBoth, set: aSecond,
