@@ -73,7 +73,7 @@ install: build
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/bin/cl_status
 	for tool in $(TOOLS); do ln -sfn ../../libexec/heartbeat/heartbeat $(SHARE)/$$tool; done
 	[ -e $(ETC)/harc ] || ln -s ../../usr/libexec/heartbeat/heartbeat $(ETC)/harc
-	cp -r ha.d/ha.cf ha.d/haresources ha.d/authkeys ha.d/resource.d ha.d/stonith.d ha.d/firewall ha.d/README $(SHARE)/example/
+	cp -r ha.d/ha.cf ha.d/heartbeat.toml.reference ha.d/haresources ha.d/authkeys ha.d/resource.d ha.d/stonith.d ha.d/firewall ha.d/README $(SHARE)/example/
 	chmod 0600 $(SHARE)/example/authkeys
 	for script in ha.d/resource.d/*; do \
 		[ -e $(ETC)/resource.d/$${script##*/} ] || install -m 0755 $$script $(ETC)/resource.d/; \

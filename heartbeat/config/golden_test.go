@@ -18,7 +18,7 @@ const cases = "../../testdata/config"
 
 // TestGolden loads each directory of testdata/config and compares faults, summary and effective configuration with want.txt.
 //
-// Besides the three files a case may hold nodeinfo, `node` (the name to read them as, alpha where neither is there) and
+// Besides the three files, or heartbeat.toml, a case may hold nodeinfo, `node` (the name to read them as, alpha where neither is there) and
 // `mode` (a file and its mode; authkeys is 0600 otherwise).
 func TestGolden(t *testing.T) {
 	dirs, err := filepath.Glob(filepath.Join(cases, "*"))
@@ -50,7 +50,7 @@ func TestGolden(t *testing.T) {
 func load(t *testing.T, dir string) string {
 	t.Helper()
 	tmp := t.TempDir()
-	for _, name := range []string{"ha.cf", "haresources", "authkeys", "nodeinfo"} {
+	for _, name := range []string{"heartbeat.toml", "ha.cf", "haresources", "authkeys", "nodeinfo"} {
 		if data, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			if err := os.WriteFile(filepath.Join(tmp, name), data, 0o600); err != nil {
 				t.Fatal(err)

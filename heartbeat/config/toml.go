@@ -47,15 +47,10 @@ func parseTOML(cfg *Config, file string, data []byte, faults *fault.List) *tomlR
 	root, whole := readDocument(string(data), func(at place, message string) {
 		r.faults.Addf(r.at(fault.Error, at.line, at.col), "", "%s", message)
 	})
-	before := len(*r.faults)
+	r.broken = !whole
+	r.raw("auto_failback", FailbackOff)
 	r.table(root, r.topFields())
 	r.finishFile()
-	if !whole { // what is missing may stand where it could not be read
-		*r.faults = slices.DeleteFunc(*r.faults, func(f fault.Fault) bool {
-			return f.File == file && f.Line == 0 && slices.Index(*r.faults, f) >= before
-		})
-		r.broken = true
-	}
 	return r
 }
 
@@ -64,7 +59,9 @@ func (r *tomlReader) finishFile() {
 	r.finishFencing()
 	r.finishTOMLLinks()
 	r.readGroups()
-	r.finishTimes()
+	if !r.broken { // what seems to be missing may stand where the file could not be read
+		r.finishTimes()
+	}
 	r.finishRaw()
 	r.finishLog()
 	r.finishAPIAuth()
@@ -154,6 +151,7 @@ func (r *tomlReader) named(path string, fields []field, each func(*entry)) field
 		for _, c := range e.entries {
 			if r.isTable(c, form) {
 				r.begin[c.at.line] = c.at.col
+				c.path = path + "." + c.key
 				each(c)
 			}
 		}

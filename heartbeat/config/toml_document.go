@@ -19,6 +19,7 @@ type place struct{ line, col int }
 // keeps to itself, so that a scanner of the text it has accepted finds out.
 type entry struct {
 	key     string
+	path    string   // of a table with a name of the administrator's choice
 	at      place    // of the key, or of its table's header
 	valueAt place    // of the value
 	value   any      // string, bool, int64, float64, time.Time or []any; map[string]any for a table

@@ -362,7 +362,7 @@ func (r *tomlReader) required(t *entry, keys ...string) bool {
 	good := true
 	for _, k := range keys {
 		if t.get(k) == nil {
-			r.failAt(t.at, "add "+k+" = …", "%s has no %s", quote(t.key), k)
+			r.failAt(t.at, "add "+k+" = …", "[%s] has no %s", printable(t.path), k)
 			good = false
 		}
 	}

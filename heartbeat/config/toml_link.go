@@ -58,10 +58,12 @@ func (r *tomlReader) linkTables() field {
 		l = tomlLink{table: t, ttl: 1, baud: 19200}
 		before := len(*r.faults)
 		r.table(t, fields)
-		if len(*r.faults) > before {
-			return // what follows from a bad value is not worth saying
+		bad := len(*r.faults) > before
+		if l.kind == "" && t.get("kind") != nil || !r.checkUses(t, l.kind) {
+			r.spoil["link"] = true
+			return
 		}
-		if r.checkUses(t, l.kind) {
+		if r.spoil["link"] = r.spoil["link"] || bad; !bad || l.addresses != nil { // what follows from a bad value is not worth saying
 			r.links = append(r.links, l)
 		}
 	})
