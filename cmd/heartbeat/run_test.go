@@ -49,6 +49,8 @@ type lone struct {
 	dir directories
 	cmd *exec.Cmd
 	out *bytes.Buffer
+
+	program string // its file
 }
 
 // startLone writes the files and starts the daemon.
@@ -75,14 +77,8 @@ func startProgram(t *testing.T, self, haCF string) *lone {
 	l.write("haresources", "alpha 10.77.0.100/24\n")
 	l.write("authkeys", "auth 1\n1 sha1 0123456789abcdef0123456789abcdef\n")
 	l.write("nodeinfo", "alpha\n")
-	const network = "ip link set lo up && ip link add eth0 type veth peer name eth1 && ip link set eth1 up && ip addr add 10.77.0.1/24 brd + dev eth0 && ip link set eth0 up && exec "
-	l.cmd = exec.Command("sh", "-c", network+strings.Join([]string{self, "run", "--config", d.config, "--state", d.state, "--run", d.run, "--log", "stderr", "--no-realtime"}, " "))
-	l.cmd.Env = append(os.Environ(), asProgram+"=1")
-	l.cmd.Stderr = l.out
-	l.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := l.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	l.program = self
+	l.start()
 	t.Cleanup(func() {
 		l.cmd.Process.Kill()
 		l.cmd.Wait()
@@ -91,6 +87,20 @@ func startProgram(t *testing.T, self, haCF string) *lone {
 		}
 	})
 	return l
+}
+
+// start starts the daemon, in a new namespace.
+func (l *lone) start() {
+	l.t.Helper()
+	d := l.dir
+	const network = "ip link set lo up && ip link add eth0 type veth peer name eth1 && ip link set eth1 up && ip addr add 10.77.0.1/24 brd + dev eth0 && ip link set eth0 up && exec "
+	l.cmd = exec.Command("sh", "-c", network+strings.Join([]string{l.program, "run", "--config", d.config, "--state", d.state, "--run", d.run, "--log", "stderr", "--no-realtime"}, " "))
+	l.cmd.Env = append(os.Environ(), asProgram+"=1")
+	l.cmd.Stderr = l.out
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := l.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 func (l *lone) write(name, content string) {

@@ -89,6 +89,26 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// TestClientsOutliveAKilledDaemon: a daemon that follows a killed one goes on with its clients instead of starting them a second time.
+func TestClientsOutliveAKilledDaemon(t *testing.T) {
+	const haCF = loneHaCF + "respawn root /bin/sleep 3333\n"
+	l := startLone(t, haCF)
+	l.wants(0, "", "heartbeat", "wait", "--for", "active", "--timeout", "20s")
+	client := l.client(t, l.cmd.Process.Pid)
+	l.cmd.Process.Kill()
+	l.cmd.Wait()
+	l.start()
+	l.wants(0, "", "heartbeat", "wait", "--for", "active", "--timeout", "20s")
+	l.comes(5*time.Second, 0, "online", "cl_status", "clientstatus", "alpha", "sleep")
+	if got := l.children(l.cmd.Process.Pid); got != "" {
+		t.Errorf("started again: %s", got)
+	}
+	l.wants(0, "has stopped", "heartbeat", "stop")
+	if line, err := os.ReadFile("/proc/" + client + "/cmdline"); err == nil && strings.Contains(string(line), "3333") {
+		t.Errorf("process %s outlives the polite stop", client)
+	}
+}
+
 // children lists the processes that the daemon has started, zombies among them.
 func (l *lone) children(pid int) string {
 	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))

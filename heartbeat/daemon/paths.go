@@ -41,6 +41,9 @@ func (p Paths) Control() string { return filepath.Join(p.Run, "control") }
 // Lock is locked by the running daemon, so that two can never work in one run directory.
 func (p Paths) Lock() string { return filepath.Join(p.Run, "lock") }
 
+// Clients says which respawn clients run, for a daemon that follows one that was killed.
+func (p Paths) Clients() string { return filepath.Join(p.Run, "clients") }
+
 // FIFO takes messages from local programs.
 func (p Paths) FIFO() string { return filepath.Join(p.State, "fifo") }
 

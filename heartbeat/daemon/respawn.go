@@ -37,7 +37,9 @@ type clients struct {
 
 	mu      sync.Mutex
 	running []*client      // in the order of the file
-	left    []legacyClient // of a predecessor in this process, until the first apply
+	left    []legacyClient // of a predecessor, until the first apply
+	record  string         // file for a successor, "" for none
+	writing sync.Mutex     // one at a time into it
 }
 
 // client is one program and its supervisor.
@@ -46,8 +48,9 @@ type client struct {
 	failfast bool
 	stop     chan struct{}
 	done     chan struct{}
-	pid      int // 0 while it does not run; guarded by clients.mu
-	runs     int // the process that a predecessor in this process started; 0 for none
+	pid      int  // 0 while it does not run; guarded by clients.mu
+	runs     int  // the process that a predecessor started; 0 for none
+	orphan   bool // and that is no child of this process
 }
 
 // start starts one client.
@@ -57,7 +60,7 @@ func (c *clients) start(conf config.Client, failfast bool) {
 	if i := slices.IndexFunc(c.left, func(l legacyClient) bool {
 		return l.User == conf.User && l.Command == conf.Command && l.FailFast == failfast
 	}); i >= 0 {
-		one.runs = c.left[i].PID
+		one.runs, one.orphan = c.left[i].PID, c.left[i].orphan
 		c.left = slices.Delete(c.left, i, i+1)
 	}
 	c.running = append(c.running, one)
@@ -72,7 +75,7 @@ func (c *clients) legacy() []legacyClient {
 	list := slices.Clone(c.left)
 	for _, one := range c.running {
 		if one.pid != 0 {
-			list = append(list, legacyClient{User: one.User, Command: one.Command, FailFast: one.failfast, PID: one.pid})
+			list = append(list, legacyClient{User: one.User, Command: one.Command, FailFast: one.failfast, PID: one.pid, Begun: processBegun(one.pid)})
 		}
 	}
 	return list
@@ -143,7 +146,9 @@ func (c *clients) apply(respawn, failfast []config.Client) {
 	c.mu.Unlock()
 	for _, l := range stray { // ha.cf does not want them any more
 		unix.Kill(-l.PID, unix.SIGTERM)
-		go unix.Wait4(l.PID, nil, 0, nil)
+		if !l.orphan {
+			go unix.Wait4(l.PID, nil, 0, nil)
+		}
 	}
 }
 
@@ -209,6 +214,9 @@ func (c *clients) live(one *client) error {
 	if pid := one.runs; pid != 0 {
 		one.runs = 0
 		c.log.Infof("Client %q runs on (pid %d)", one.Command, pid)
+		if one.orphan {
+			return c.await(one, pid, func() error { return waitOrphan(pid) })
+		}
 		return c.await(one, pid, func() error { return waitChild(pid) })
 	}
 	cmd := host.Command("/bin/sh", "-c", "exec "+one.Command)
@@ -261,8 +269,11 @@ func (c *clients) await(one *client, pid int, wait func() error) error {
 
 func (c *clients) setPID(one *client, pid int) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	one.pid = pid
+	c.mu.Unlock()
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.keepRecord()
 }
 
 // become makes a command run as a user, with that user's groups.

@@ -167,9 +167,11 @@ func (n *node) watchNetwork(ctx context.Context) {
 // prepareClients has the respawn clients started as soon as this node is a member (protocol section 1.6).
 func (n *node) prepareClients(ctx context.Context) {
 	e := n.engine
-	e.clients = &clients{log: n.log, env: environ(n.config, n.Paths), reboot: n.reboot}
+	e.clients = &clients{log: n.log, env: environ(n.config, n.Paths), reboot: n.reboot, record: n.Paths.Clients()}
 	if n.before != nil {
 		e.clients.left = n.before.Clients
+	} else {
+		e.clients.left = readOrphans(n.Paths.Clients())
 	}
 	e.onActive = func() {
 		go func() {

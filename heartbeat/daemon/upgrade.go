@@ -45,6 +45,9 @@ type legacyClient struct {
 	Command  string `json:"command"`
 	FailFast bool   `json:"failfast,omitempty"`
 	PID      int    `json:"pid"`
+	Begun    string `json:"begun,omitempty"` // see processBegun
+
+	orphan bool // no child of this process
 }
 
 // inherit takes what a predecessor in this process left, nil where there was none. Its files are not handed on to programs.
