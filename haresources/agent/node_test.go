@@ -193,8 +193,12 @@ func (s *server) serve(o order) (r reply) {
 	case "traffic":
 		r.Output = s.notes()
 		return r
-	case "reach":
-		if err := echo(o.Spec, time.Second); err != nil {
+	case "reach", "reach soon":
+		patience := time.Second
+		if o.Op == "reach soon" {
+			patience = 20 * time.Millisecond
+		}
+		if err := echo(o.Spec, patience); err != nil {
 			r.Err = err.Error()
 		}
 		return r
