@@ -221,7 +221,7 @@ func goodPeer(name, own string) error {
 	case strings.ContainsFunc(name, bad):
 		return fmt.Errorf("%q is not the name of a node: write what uname -n prints there", name)
 	case strings.EqualFold(name, own):
-		return fmt.Errorf("%s is this machine: write the other node's name", name)
+		return fmt.Errorf("%s is this machine: write the other node's name", own)
 	}
 	return nil
 }
