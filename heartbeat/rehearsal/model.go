@@ -58,7 +58,9 @@ func (m *model) give(node int, set string) {
 	for i, s := range m.pair.services {
 		local := s.preferred == node
 		if m.owner[i] == node && m.up[1-node] && (set == "all" || set == "local" && local || set == "foreign" && !local) {
-			m.owner[i] = 1 - node
+			if unfit, ok := m.unfit[s.group]; !ok || unfit != 1-node { // else it comes back at once
+				m.owner[i] = 1 - node
+			}
 		}
 	}
 }

@@ -99,12 +99,12 @@ func TestShippedExample(t *testing.T) {
 // TestPair is the part of the scenarios that make test has time for; make full performs them all.
 func TestPair(t *testing.T) {
 	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"there-and-back", "both-start", "one-starts", "power-cut", "graceful-stop", "standby-all",
-		"return-on", "freeze-short", "one-link", "partition", "loss", "busy", "flood", "start-fails", "daemon-killed", "reload"}})
+		"return-on", "freeze-short", "one-link", "partition", "loss", "busy", "flood", "start-fails", "takeover-fails", "daemon-killed", "reload"}})
 }
 
 // TestServedAllTheTime replaces daemons while they serve: by an upgrade, and by a supervisor that starts again what was killed.
 func TestServedAllTheTime(t *testing.T) {
-	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"kill-supervised", "kill-supervised-alone", "upgrade"}})
+	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"kill-supervised", "kill-supervised-alone", "upgrade", "upgrade-standby"}})
 }
 
 // TestReloadOfALongLine adds an address to a line of a hundred, puts it first, and removes it, and loses no packet to the others.

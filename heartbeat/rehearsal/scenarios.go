@@ -32,7 +32,9 @@ func byHand() limits {
 func undisturbed() limits { return limits{ours: within(hiccup), theirs: within(hiccup)} }
 
 // unseen bounds what nobody may notice: not one probe of one a millisecond is lost, beside what the machine that plays everything loses.
-func unseen() limits { return limits{ours: within(5 * time.Millisecond)} }
+func unseen() limits {
+	return limits{ours: within(5 * time.Millisecond), theirs: within(5 * time.Millisecond)}
+}
 
 // single bounds the time in which both answer where neither has a reason to.
 func single() limits { return limits{ours: within(20 * time.Millisecond)} }
@@ -104,10 +106,10 @@ func dying() []scenario {
 			phases: []phase{
 				{name: "cut", steps: []step{{do: powerCut, on: standby}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()},
 				{name: "kill", steps: []step{{do: killAgain, on: active}}, hold: span{initdeads: 1, deadtimes: 2}, outage: unseen(), dual: single()}}},
-		{name: "upgrade", about: "the daemon of each node is replaced by the program on disk while it runs", needs: oursBoth, set: aSecond,
-			phases: []phase{
-				{name: "standby", steps: []step{{do: upgradeIt, on: standby}}, hold: span{deadtimes: 1}, outage: unseen(), dual: single()},
-				{name: "active", steps: []step{{do: upgradeIt, on: active}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()}}},
+		{name: "upgrade", about: "the active node's daemon is replaced by the program on disk while it runs", needs: oursActive, set: aSecond,
+			phases: []phase{{name: "upgrade", steps: []step{{do: upgradeIt, on: active}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()}}},
+		{name: "upgrade-standby", about: "the standby node's daemon is replaced by the program on disk while it runs", needs: oursBoth, set: aSecond,
+			phases: []phase{{name: "upgrade", steps: []step{{do: upgradeIt, on: standby}}, hold: span{deadtimes: 2}, outage: unseen(), dual: single()}}},
 	}
 }
 
@@ -151,6 +153,10 @@ func failing() []scenario {
 		{name: "one-way", about: "nothing that the active node sends reaches the other one, for three seconds more than deadtime", needs: packetLoss, phases: []phase{
 			{name: "mute", steps: []step{{do: mute, on: active, what: "100", span: span{deadtimes: 1, plus: 3 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
 				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: always, moves: 1}}},
+		{name: "takeover-fails", about: "a resource cannot be started by the node that is told to take over: the group runs whole on the other one again",
+			needs: failingStart | oursBoth, set: map[string]string{"auto_failback": "off"}, phases: []phase{
+				{name: "takeover", steps: []step{{do: failStarts, on: standby}, {do: takeOver, on: standby, what: "all"}}, hold: span{plus: 3 * time.Second},
+					outage: limits{ours: within(2 * time.Second)}, dual: single(), moves: 2}}},
 		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart | oursActive, start: byPhases, phases: []phase{
 			{name: "start", steps: []step{{do: failStarts, on: active}, {do: startDaemon, on: both}}, hold: span{plus: 2 * time.Second},
 				serves: limits{ours: within(5 * time.Second)}, moves: 1}}},
