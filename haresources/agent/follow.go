@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"hapair/haresources"
 	"hapair/heartbeat/host"
 )
 
@@ -12,6 +13,7 @@ import (
 var (
 	errRemoved   = errors.New("the address was removed by something other than heartbeat")
 	errDuplicate = errors.New("another machine has the address, and the kernel does not use it here")
+	errTentative = errors.New("something other than heartbeat has put the address there in a way that the kernel does not use at once")
 	errGone      = errors.New("the interface is gone")
 )
 
@@ -42,9 +44,7 @@ func (k *keeper) change(c host.AddressChange) {
 		case host.AddressRemoved:
 			k.lose(c.Address, errRemoved, &reports)
 		case host.AddressAdded:
-			if c.Address.DADFailed() {
-				k.lose(c.Address, errDuplicate, &reports)
-			}
+			k.examineFlags(c.Address, &reports)
 		case host.DeviceChanged:
 			k.deviceChanged(c.Device, &reports)
 		case host.DeviceGone:
@@ -57,6 +57,25 @@ func (k *keeper) change(c host.AddressChange) {
 	reports.send()
 }
 
+// examineFlags puts right what the kernel says about an address that is held; call it locked.
+func (k *keeper) examineFlags(have host.Address, reports *reports) {
+	switch a := k.places[placeOf(have)]; {
+	case a == nil:
+	case have.DADFailed():
+		k.lose(have, errDuplicate, reports)
+	case have.Tentative():
+		k.lose(have, errTentative, reports)
+	case have.Limited():
+		err := k.netlink.MendAddress(k.held[a].address)
+		k.held[a].repaired++
+		if err != nil {
+			reports.add(a, haresources.Failed, fmt.Errorf("something other than heartbeat gave the address a lifetime: %w", err))
+			return
+		}
+		reports.add(a, haresources.Running, errors.New("something other than heartbeat gave the address a lifetime: taken away again"))
+	}
+}
+
 // lose puts back what was removed; call it locked.
 func (k *keeper) lose(lost host.Address, why error, reports *reports) {
 	a := k.places[placeOf(lost)]
@@ -67,7 +86,7 @@ func (k *keeper) lose(lost host.Address, why error, reports *reports) {
 	if h.gone() {
 		return
 	}
-	if errors.Is(why, errDuplicate) {
+	if errors.Is(why, errDuplicate) || errors.Is(why, errTentative) {
 		k.netlink.RemoveAddresses([]host.Address{h.address})
 	}
 	h.broken = why

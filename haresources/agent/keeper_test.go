@@ -3,6 +3,7 @@ package agent_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,42 @@ func sameAddresses(a, b string) bool {
 		return m
 	}
 	return fmt.Sprint(list(a)) == fmt.Sprint(list(b))
+}
+
+// TestAddressFlagsPutRight: an address that somebody gives a lifetime, or has the kernel doubt, is usable for ever within 100 ms.
+func TestAddressFlagsPutRight(t *testing.T) {
+	newPatch(t, "10.0.0.1/24", "2001:db8::1/64")
+	n := newSite(t)
+	m := n.manager(t, "alpha 10.0.0.5/24 2001:db8::5/64")
+	if err := m.Acquire(t.Context(), "10.0.0.5/24"); err != nil {
+		t.Fatal(err)
+	}
+	for i, command := range []string{
+		"ip addr change 10.0.0.5/24 dev near valid_lft 60 preferred_lft 30",
+		"ip -6 addr change 2001:db8::5/64 dev near valid_lft 60 preferred_lft 0",
+		"ip -6 addr del 2001:db8::5/64 dev near; ip -6 addr add 2001:db8::5/64 dev near",
+	} {
+		if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil && i < 2 {
+			t.Fatalf("%s: %v: %s", command, err, out)
+		}
+		eventually(t, 100*time.Millisecond, "put right after "+command, func() bool {
+			out, err := exec.Command("ip", "-o", "addr", "show", "dev", "near").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range strings.Split(string(out), "\n") {
+				held := strings.Contains(line, "10.0.0.5/") || strings.Contains(line, "2001:db8::5/")
+				if held && (!strings.Contains(line, "valid_lft forever preferred_lft forever") || strings.Contains(line, "tentative")) {
+					return false
+				}
+			}
+			return strings.Contains(string(out), "10.0.0.5/") && strings.Contains(string(out), "2001:db8::5/")
+		})
+		eventually(t, time.Second, "a report", func() bool { return len(n.watched()) > i })
+	}
+	if reports := n.watched(); !strings.Contains(reports[0], "lifetime: taken away again") {
+		t.Errorf("reports %q", reports)
+	}
 }
 
 // TestAddressFlapping: somebody who keeps removing an address is not fought at full speed, and the fight is told.

@@ -26,6 +26,22 @@ func (a Address) Secondary() bool { return a.Prefix.Addr().Is4() && a.Flags&unix
 // DADFailed says that the kernel found another machine with this IPv6 address and does not use it.
 func (a Address) DADFailed() bool { return a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_DADFAILED != 0 }
 
+// Limited says that the address will go by itself, or is not to be used for new connections: it has a lifetime, or is deprecated.
+func (a Address) Limited() bool {
+	return a.Flags&unix.IFA_F_PERMANENT == 0 || a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_DEPRECATED != 0
+}
+
+// Tentative says that the kernel still asks whether another machine has this IPv6 address, and does not use it yet.
+func (a Address) Tentative() bool { return a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_TENTATIVE != 0 }
+
+// MendAddress takes the limits away from an address that is there.
+func (n *Netlink) MendAddress(a Address) error {
+	request := addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a)
+	return errors.Join(n.transact([]*nl.NetlinkRequest{request}, func(_ int, err error) error {
+		return fmt.Errorf("mend address %v: %w", a.Prefix, addressHint(a, err))
+	})...)
+}
+
 // AddAddresses adds addresses, IPv6 ones without duplicate address detection: they are in use at once. One that is there
 // already is not an error. The result holds one error, or nil, for each address; it is nil when all is well.
 func (n *Netlink) AddAddresses(list []Address) []error {
