@@ -32,6 +32,10 @@ func (m *Manager) Reload(ctx context.Context, t Table) (Difference, error) {
 	errs := make([]error, len(t.Groups))
 	for i, def := range t.Groups {
 		u := updates[def.Name]
+		if !slices.Contains(d.Changed, def.Name) && !slices.Contains(d.Added, def.Name) {
+			all.Go(func() { errs[i] = u.restate() })
+			continue
+		}
 		all.Go(func() { errs[i] = u.apply(ctx) })
 	}
 	all.Wait()
@@ -97,6 +101,36 @@ func (m *Manager) updates(t Table, d Difference) (map[string]*update, error) {
 		all[def.Name] = u
 	}
 	return all, errors.Join(errs...)
+}
+
+// restate notes where a group that did not change stands now, and has its agents look again at what they are made of. One that is in motion,
+// for as long as its scripts take, is not waited for: its agents do so when it is at rest.
+func (u *update) restate() error {
+	g := u.source
+	items := g.snapshot()
+	for i, r := range u.def.Resources {
+		items[i].move(r)
+	}
+	g.replace(u.def, items)
+	again := func(failed func(*item, error)) {
+		for _, it := range items {
+			if err := it.configure(u.def); err != nil {
+				failed(it, err)
+			}
+		}
+		<-g.turn
+	}
+	var errs []error
+	select {
+	case g.turn <- struct{}{}:
+		again(func(_ *item, err error) { errs = append(errs, err) })
+	default:
+		go func() {
+			g.turn <- struct{}{}
+			again(func(it *item, err error) { g.event(it, OpWatch, Event{Phase: End, Err: err}) })
+		}()
+	}
+	return errors.Join(errs...)
 }
 
 // apply carries the update out.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hapair/haresources"
 )
@@ -97,6 +99,45 @@ func TestReloadReportsFailures(t *testing.T) {
 	if got := w.running(); !slices.Equal(got, []string{"a", "b", "y"}) {
 		t.Errorf("runs %v", got)
 	}
+}
+
+// TestReloadBesideAHungStart: a group that is being started, for as long as that takes, holds up no change of another one.
+func TestReloadBesideAHungStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := newWorld()
+		m := manager(t, w, "alpha a", "alpha b")
+		if err := m.Acquire(ctx, "b"); err != nil {
+			t.Fatal(err)
+		}
+		w.fake("a").startTakes = time.Hour
+		started := make(chan error, 1)
+		go func() { started <- m.Acquire(ctx, "a") }()
+		synctest.Wait()
+		w.did()
+		begin := time.Now()
+		if _, err := m.Reload(ctx, table(t, "# a comment", "alpha a", "alpha b c")); err != nil || time.Since(begin) > time.Second {
+			t.Errorf("reload: %v after %v", err, time.Since(begin))
+		}
+		expect(t, w, "+c")
+		if got := w.fake("a").configured; got != 1 {
+			t.Errorf("configured %d times while it is being started", got)
+		}
+		if err := m.Release(ctx, "a"); err != nil {
+			t.Error(err)
+		}
+		if err := <-started; !errors.Is(err, haresources.ErrReleased) {
+			t.Errorf("start: %v", err)
+		}
+		synctest.Wait()
+		if got := w.fake("a").configured; got != 2 {
+			t.Errorf("configured %d times in all: a firewall does not read its changed files again", got)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
 }
 
 func TestReloadSameResourceTwice(t *testing.T) {

@@ -33,6 +33,7 @@ type fake struct {
 	startSticks           bool
 	pragma                string
 	closed, watched       int
+	configured            int
 	report                func(haresources.State, error)
 }
 
@@ -179,6 +180,7 @@ func (f *fake) Watch(report func(haresources.State, error)) func() {
 }
 
 func (f *fake) Configure(pragma func(string) string) error {
+	f.configured++
 	f.pragma = pragma(haresources.PragmaRefresh)
 	return nil
 }
