@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -228,17 +229,19 @@ func (n *node) replace(u upgrader, control *server) error {
 	}
 	l.Lock = int(n.claim.lock.Fd())
 	n.closeFiles()
-	for _, fd := range []int{l.Lock, l.Control} {
-		if fd > 2 {
-			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
-		}
-	}
 	text, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
 	n.log.Close()
 	env := append(os.Environ(), upgradeVariable+"="+string(text))
+	syscall.ForkLock.Lock() // a script that is started now must not get the files, and with them the claim to the run directory
+	defer syscall.ForkLock.Unlock()
+	for _, fd := range []int{l.Lock, l.Control} {
+		if fd > 2 {
+			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		}
+	}
 	err = unix.Exec(u.path, os.Args, env)
 	return errors.Join(fmt.Errorf("execute %s: %w", u.path, err), unix.Exec("/proc/self/exe", os.Args, env))
 }
