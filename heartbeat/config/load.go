@@ -83,12 +83,19 @@ func (l *loader) one() bool {
 	return true
 }
 
+// maxTOML bounds a heartbeat.toml: 10,000 addresses are a third of it, and brackets nested deeper than it is long would exhaust the stack.
+const maxTOML = 1 << 20
+
 // loadTOML reads heartbeat.toml.
 func (l *loader) loadTOML() {
 	l.cfg.File = filepath.Join(l.cfg.Dir, tomlFile)
 	l.cfg.Table.File = l.cfg.File
 	path, data, ok := l.read(tomlFile, "")
 	if !ok {
+		return
+	}
+	if len(data) > maxTOML {
+		l.faults.Addf(fault.Fault{File: path, Severity: fault.Error}, "is this the right file?", "longer than %d bytes", maxTOML)
 		return
 	}
 	r := parseTOML(l.cfg, path, data, &l.faults)

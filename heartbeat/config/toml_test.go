@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,26 @@ func TestTOMLKeysElsewhere(t *testing.T) {
 	}
 	if _, faults := load("credential:pair-keys"); faults.Err() == nil {
 		t.Error("keys that everybody can read were accepted")
+	}
+}
+
+// TestTOMLBounds: files that are something else entirely end in few faults, and none ends the program.
+func TestTOMLBounds(t *testing.T) {
+	for name, text := range map[string]string{
+		"long": strings.Repeat("[", 2<<20), "deep": "x = " + strings.Repeat("[", 50000), "broken": strings.Repeat("a b\n", 5000), "binary": "\x00\x01\xff\xfe",
+	} {
+		_, faults := loadTOML(t, text)
+		if faults.Err() == nil || len(faults) > 30 {
+			t.Errorf("%s: %d faults", name, len(faults))
+		}
+	}
+	var many strings.Builder
+	many.WriteString(leastTOML + "[group.web]\nnode = \"alpha\"\nresources = [\n")
+	for i := range 10000 {
+		fmt.Fprintf(&many, "\"10.%d.%d.%d/8/eth0\",\n", i/62500, i/250%250, i%250+1)
+	}
+	if c, faults := loadTOML(t, many.String()+"]\n"); faults.Err() != nil || len(c.Table.Groups[0].Resources) != 10000 {
+		t.Errorf("%d groups, %v", len(c.Table.Groups), faults.Err())
 	}
 }
 
