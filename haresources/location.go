@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 )
 
@@ -11,6 +12,7 @@ import (
 type Location struct {
 	Addr      netip.Addr
 	Interface string
+	MAC       net.HardwareAddr // that comes with it, where it does not use the interface's own
 }
 
 // Locator is an agent whose resource is an address, and that can say where it belongs without adding it.

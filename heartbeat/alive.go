@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"hapair/heartbeat/wire"
@@ -18,6 +19,8 @@ const (
 	typeAlive     = "NS_alive"
 	fieldCounter  = "i"
 	fieldQuestion = "q"
+	fieldAnswered = "a" // the counter of the question that this answers
+	fieldIdle     = "n" // "1": the sender holds nothing and is not about to
 )
 
 // Bounds of the questions' rhythm.
@@ -73,7 +76,11 @@ func (n *Node) sendAlive(question bool) {
 	if n.mute {
 		return
 	}
-	m := n.aliveMessage(question)
+	n.sendDirect(n.aliveMessage(question))
+}
+
+// sendDirect sends a message on every link between the nodes that is fast enough for it.
+func (n *Node) sendDirect(m wire.Message) {
 	for _, l := range n.links {
 		if l.Kind != "serial" && l.Kind != kindMirror {
 			n.do(Send{Link: l.ID, Msg: m})
@@ -98,6 +105,36 @@ func (n *Node) aliveReceived(link string, m wire.Message) {
 	n.heardOn(link, n.now.Mono)
 	if m.Get(fieldQuestion) != "" && n.probes.answered != n.now.Mono {
 		n.probes.answered = n.now.Mono // one answer for all that were waiting
-		n.sendAlive(false)
+		n.answer(counter, strings.HasPrefix(link, kindMirror+" "))
 	}
+	if asked, err := strconv.ParseUint(m.Get(fieldAnswered), 16, 64); err == nil && m.Get(fieldIdle) != "" {
+		n.rearmAnswered(asked)
+	}
+}
+
+// answer answers the question with that counter, by way of the mirrors too if it came so: then the links may be of no use.
+func (n *Node) answer(counter uint64, mirrored bool) {
+	if n.mute {
+		return
+	}
+	m := n.aliveMessage(false)
+	m.Add(fieldAnswered, strconv.FormatUint(counter, 16))
+	if n.holdsNothing() {
+		m.Add(fieldIdle, "1")
+	}
+	n.sendDirect(m)
+	if mirrored && n.cfg.Mirrors && n.now.Mono >= n.mirror.answerable {
+		n.mirror.answerable = n.now.Mono + mirrorFast
+		n.do(Send{Link: LinkMirrors, Msg: m})
+	}
+}
+
+// holdsNothing tells whether this node has nothing of any group, and is not starting or stopping any.
+func (n *Node) holdsNothing() bool {
+	for _, g := range n.groups {
+		if g.hold != holdIdle || g.op != 0 {
+			return false
+		}
+	}
+	return n.member == memberActive
 }

@@ -99,8 +99,9 @@ type group struct {
 	peerEpoch        uint64
 	announceWhenFree bool // a double holding of it was found: announce when the other has let go
 
-	leased time.Duration // until when the kernel lets this node answer, on the boot clock; 0 for not at all
-	lapsed bool          // its lease ran out while this node stood still: it is not renewed before the peer says that it took nothing
+	leased     time.Duration // until when the kernel lets this node answer, on the boot clock; 0 for not at all
+	lapsedFrom uint64        // the counter of the first question that was asked after that, see alive.go
+	lapsed     bool          // its lease ran out while this node stood still: it is not renewed before the peer says that it took nothing
 
 	claim      bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
 	leastPings bool // given to a peer that reaches more ping nodes: see ipfail.go

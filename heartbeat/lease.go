@@ -13,6 +13,7 @@ func (n *Node) renew(g *group) {
 	}
 	if g.hold != holdIdle && g.leased != 0 && g.leased <= n.now.Boot && n.peer.life == lifeAlive {
 		n.look = looking{}
+		g.lapsedFrom = n.probes.counter + 1
 		g.lapsed = true // it ran out, for whatever reason, while the peer lives: ask before answering again
 		n.changed()
 		g.wantedAt = n.version
@@ -142,6 +143,7 @@ func (n *Node) noticeLapse(silent time.Duration) {
 	for _, g := range n.groups {
 		if g.hold.owns() && !g.lapsed {
 			g.lapsed, lapsed = true, true
+			g.lapsedFrom = n.probes.counter + 1
 		}
 	}
 	if lapsed {
@@ -167,6 +169,17 @@ func (n *Node) rearmAlone(g *group) {
 func (n *Node) answerAgain(g *group) {
 	g.lapsed, g.leased = false, 0
 	n.renew(g)
+}
+
+// rearmAnswered lets the lapsed groups answer again about which the question with that counter was asked, or a later one: the peer lives,
+// holds nothing, and has just heard this node. It is for a peer that cannot be reached but by way of mirrors, which carry no statements.
+func (n *Node) rearmAnswered(asked uint64) {
+	for _, g := range n.groups {
+		if g.lapsed && g.hold.owns() && asked >= g.lapsedFrom {
+			n.transition(Info, n.peer.name+" says that it holds nothing", "Resource group %s answers again", g.Name)
+			n.answerAgain(g)
+		}
+	}
 }
 
 // rearm lets a lapsed group answer again, when the peer has said in answer to this node's question that it took nothing.

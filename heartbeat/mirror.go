@@ -27,9 +27,10 @@ const (
 
 // mirroring is the state of the mirrors.
 type mirroring struct {
-	due     time.Duration
-	hurried bool // at the quick rhythm
-	only    bool // the peer is heard by way of mirrors alone
+	due        time.Duration
+	answerable time.Duration // when a question may be answered again by way of them
+	hurried    bool          // at the quick rhythm
+	only       bool          // the peer is heard by way of mirrors alone
 }
 
 // directLate tells whether every link between the nodes is silent for longer than a heartbeat takes.
@@ -52,7 +53,8 @@ func (n *Node) reflect() {
 	if !n.cfg.Mirrors || !n.doubts() {
 		return
 	}
-	rhythm, late := mirrorSlow, n.directLate() || n.peer.hello.heard > n.cfg.Keepalive*3/2 // silent, or deaf to this node
+	deaf := n.peer.hello.heard > n.cfg.Keepalive*3/2
+	rhythm, late := mirrorSlow, n.directLate() || deaf || n.lapsed()
 	if late {
 		rhythm = max(mirrorFast, min(n.cfg.Keepalive, mirrorSlow))
 		if !n.mirror.hurried {
@@ -64,7 +66,17 @@ func (n *Node) reflect() {
 		return
 	}
 	n.mirror.due = n.now.Mono + rhythm
-	n.do(Send{Link: LinkMirrors, Msg: n.aliveMessage(false)})
+	n.do(Send{Link: LinkMirrors, Msg: n.aliveMessage(deaf || n.lapsed())}) // a question where the answer is waited for
+}
+
+// lapsed tells whether this node has a group that it must ask about before it answers for it again.
+func (n *Node) lapsed() bool {
+	for _, g := range n.groups {
+		if g.lapsed {
+			return true
+		}
+	}
+	return false
 }
 
 // watchMirrors says when the mirrors are all that connects the nodes, and when they no longer are.

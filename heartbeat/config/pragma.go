@@ -35,8 +35,8 @@ func pragmaKeys() []PragmaKey {
 			func(c *Config) *time.Duration { return &c.HookTimeout }),
 		wordPragma("mirror", "whether heartbeats also go by way of the default gateway and the ping targets",
 			func(c *Config) *string { return &c.Mirror }, "on", "off"),
-		wordPragma("lease", "whether the kernel ends the right to answer for the addresses when heartbeats stop",
-			func(c *Config) *string { return &c.Lease }, "on", "off"),
+		wordPragma("lease", "whether the kernel ends the right to answer for the addresses when heartbeats stop, and of a router pair the right to forward; addresses: not the latter",
+			func(c *Config) *string { return &c.Lease }, "on", "off", "addresses"),
 	}, append(watchPragmas(), fencePragmas()...)...)
 }
 

@@ -89,7 +89,7 @@ func (l *leases) apply(c *config.Config, core *heartbeat.Config) {
 	}
 	core.Lease = leaseLength(c.Deadtime, c.Keepalive, l.lease.Grain())
 	core.Look = true
-	core.MACs = l.addressesOf(interfaces)
+	core.MACs = l.addressesOf(list, interfaces)
 	if core.Lease < c.Keepalive {
 		l.log.Warnf("No lease: deadtime %v leaves no room for one beside keepalive %v", c.Deadtime, c.Keepalive)
 		core.Lease, core.Look = 0, false
@@ -117,6 +117,7 @@ func leaseLength(deadtime, keepalive, grain time.Duration) time.Duration {
 // locate finds the addresses and interfaces of all groups.
 func (l *leases) locate(c *config.Config) (list []host.Protection, interfaces []string) {
 	where := map[string][]haresources.Location{}
+	routing := map[string]string{} // interface to group
 	for _, g := range c.Table.Groups {
 		places, err := l.manager.Locations(l.ctx, g.Name)
 		if err != nil {
@@ -126,9 +127,15 @@ func (l *leases) locate(c *config.Config) (list []host.Protection, interfaces []
 		p := host.Protection{Group: g.Name}
 		for _, place := range places {
 			p.Addrs = append(p.Addrs, place.Addr)
+			if len(place.MAC) > 0 {
+				p.MACs = append(p.MACs, place.MAC)
+			}
 			if !slices.Contains(interfaces, place.Interface) {
 				interfaces = append(interfaces, place.Interface)
 			}
+		}
+		if c.Lease != "addresses" {
+			p.Interfaces = l.routes(g, places, routing)
 		}
 		if len(p.Addrs) > 0 {
 			list = append(list, p)
@@ -138,6 +145,34 @@ func (l *leases) locate(c *config.Config) (list []host.Protection, interfaces []
 	defer l.mu.Unlock()
 	l.where = where
 	return list, interfaces
+}
+
+// routes lists the interfaces between which a group forwards for others: one that has a ruleset, and addresses on several interfaces. What it
+// forwards ends with its lease too. Where an address brings its own hardware address that tells what is forwarded, and an interface belongs
+// to one group only.
+func (l *leases) routes(g haresources.Group, places []haresources.Location, taken map[string]string) (list []string) {
+	if !slices.ContainsFunc(g.Resources, func(r haresources.Resource) bool { return r.Name == "Firewall" }) {
+		return nil
+	}
+	for _, p := range places {
+		if len(p.MAC) == 0 && !slices.Contains(list, p.Interface) {
+			list = append(list, p.Interface)
+		}
+	}
+	if len(list) < 2 {
+		return nil
+	}
+	for _, name := range list {
+		if other := taken[name]; other != "" {
+			l.log.Noticef("Lease: %s and %s both forward by %s: what %s forwards does not end with its lease (VirtualMAC would tell them apart)",
+				other, g.Name, name, g.Name)
+			return nil
+		}
+	}
+	for _, name := range list {
+		taken[name] = g.Name
+	}
+	return list
 }
 
 // stand puts the lease on the interfaces, before the addresses are protected, and takes it from those that are needed no longer.
@@ -199,8 +234,13 @@ func (l *leases) drop() {
 	}
 }
 
-// addressesOf lists the hardware addresses of interfaces.
-func (l *leases) addressesOf(interfaces []string) (macs []string) {
+// addressesOf lists the hardware addresses that answer for this node: those of interfaces, and those that come with addresses.
+func (l *leases) addressesOf(list []host.Protection, interfaces []string) (macs []string) {
+	for _, p := range list {
+		for _, mac := range p.MACs {
+			macs = append(macs, mac.String())
+		}
+	}
 	for _, name := range interfaces {
 		i, err := net.InterfaceByName(name)
 		if err == nil && len(i.HardwareAddr) > 0 {
