@@ -48,7 +48,7 @@ func (r *run) startPhase() *phase {
 			serves: limits{ours: within(time.Second), theirs: within(30 * time.Second)}}
 	case firstOnly:
 		return &phase{name: "start alone", steps: []step{{do: startDaemon, on: active}},
-			serves: limits{ours: &bound{span: span{initdeads: 1, plus: time.Second}}, theirs: &bound{span: span{initdeads: 1, plus: 30 * time.Second}}}}
+			serves: limits{ours: &bound{span: span{initdeads: 1, plus: time.Second}}, theirs: &bound{span: span{initdeads: 1, plus: 45 * time.Second}}}}
 	}
 	return nil
 }
