@@ -45,7 +45,7 @@ func (r *run) startPhase() *phase {
 	switch r.scenario.start {
 	case together:
 		return &phase{name: "start", steps: []step{{do: startDaemon, on: both}},
-			serves: limits{ours: within(time.Second), theirs: within(30 * time.Second)}}
+			serves: limits{ours: within(time.Second), theirs: within(45 * time.Second)}}
 	case firstOnly:
 		return &phase{name: "start alone", steps: []step{{do: startDaemon, on: active}},
 			serves: limits{ours: &bound{span: span{initdeads: 1, plus: time.Second}}, theirs: &bound{span: span{initdeads: 1, plus: 45 * time.Second}}}}
