@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -149,4 +150,14 @@ func rawMeaning(text string) string {
 		return onOff(b)
 	}
 	return strings.ToLower(strings.Join(strings.Fields(text), " "))
+}
+
+// sameKeys lists the keys of two maps, each once.
+func sameKeys(a, b map[string]string) []string {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, b)
+	return slices.Sorted(maps.Keys(all))
 }

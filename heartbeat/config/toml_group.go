@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,14 +165,4 @@ func (r *tomlReader) checkTable(l *loader) {
 		}
 		l.checkStopFailure(c.Table.Groups[i])
 	}
-}
-
-// sameKeys lists the keys of two maps.
-func sameKeys(a, b map[string]string) []string {
-	all := maps.Clone(a)
-	if all == nil {
-		all = map[string]string{}
-	}
-	maps.Copy(all, b)
-	return slices.Sorted(maps.Keys(all))
 }
