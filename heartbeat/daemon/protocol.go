@@ -175,6 +175,8 @@ type ResourceView struct {
 	Since string `json:"since,omitempty"`
 	Error string `json:"error,omitempty"`
 
+	Detail string `json:"detail,omitempty"` // what there is to know of it while it runs: announcements, rules, counters
+
 	Doing      string `json:"doing,omitempty"`       // the operation that runs now: start, stop, status
 	DoingSince string `json:"doing_since,omitempty"` // since when
 	DoingMS    int64  `json:"doing_ms,omitempty"`    // for how long

@@ -163,7 +163,7 @@ func (e *engine) groupView(g heartbeat.GroupStatus, resources []haresources.Reso
 		case haresources.OpStop:
 			state = "stopping"
 		}
-		shown := ResourceView{Spec: r.Spec, State: state, Since: stamp(r.Since), Error: r.LastError}
+		shown := ResourceView{Spec: r.Spec, State: state, Since: stamp(r.Since), Error: r.LastError, Detail: r.Detail}
 		if r.Doing != "" {
 			shown.Doing, shown.DoingSince, shown.LastOutput = string(r.Doing), stamp(r.DoingSince), r.LastLine
 			shown.DoingMS = time.Since(r.DoingSince).Milliseconds()
