@@ -9,6 +9,17 @@ import (
 	"hapair/heartbeat"
 )
 
+// leaseSeeds are those that found something: both nodes alone, and each taking what it had looked for long before (3220); an operation of a
+// killed daemon taken for one of its successor, a mistake of the simulation (1437).
+var leaseSeeds = []uint64{1437, 3220}
+
+func upTo(count int) (seeds []uint64) {
+	for seed := range uint64(count) {
+		seeds = append(seeds, seed)
+	}
+	return seeds
+}
+
 // TestLeaseSimulation lets nodes freeze, die, lose power, hang in scripts and lose one direction of their links, with leases that the
 // kernel ends. Whatever happens, no two nodes answer for one group: docs/safety.md promises exactly this. A run has either frozen and dead
 // daemons or one-way links: both within one keepalive are two faults at once, which docs/safety.md excludes.
@@ -17,7 +28,7 @@ func TestLeaseSimulation(t *testing.T) {
 	if s := os.Getenv("SIM_SEEDS"); s != "" {
 		seeds, _ = strconv.Atoi(s)
 	}
-	for seed := range uint64(seeds) {
+	for _, seed := range append(leaseSeeds, upTo(seeds)...) {
 		draw := newWorld(seed, options{})
 		o := randomOptions(draw)
 		o.lease, o.loss, o.fencing, o.delay = true, 0, false, min(o.delay, o.keepalive/20)

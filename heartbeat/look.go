@@ -10,6 +10,7 @@ import "time"
 type looking struct {
 	op       OpID
 	done     bool          // nobody answers: the way is free
+	at       time.Duration // when that was heard; it tells nothing of a heartbeat later
 	answered bool          // the peer still answers
 	due      time.Duration // when to look again
 	failures int           // how often in a row nobody could be asked
@@ -30,9 +31,10 @@ func (l *looking) deadlines(sooner func(time.Duration)) {
 // free tells whether nobody answers for the silent peer's groups, and looks where that is not known.
 func (n *Node) free() bool {
 	p, l := &n.peer, &n.look
-	if !n.cfg.Look || p.name == "" || p.life == lifeLeft || l.done {
+	if !n.cfg.Look || p.name == "" || p.life == lifeLeft || l.done && n.now.Mono-l.at <= n.cfg.Keepalive {
 		return true
 	}
+	l.done = false
 	if p.lastHeard != never && (p.kind != kindOurs || !p.leased) {
 		return true
 	}
@@ -79,7 +81,7 @@ func (n *Node) looked(ev Looked) {
 		if l.answered {
 			n.transition(Info, "nobody answers any more", "%s no longer answers on the service network", n.peer.name)
 		}
-		l.done, l.answered = true, false
+		l.done, l.answered, l.at = true, false, n.now.Mono
 		return
 	}
 	l.due = n.now.Mono + n.cfg.Keepalive

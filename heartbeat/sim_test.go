@@ -358,9 +358,9 @@ func (m *machine) perform(a heartbeat.Action) {
 		m.until[a.Group] = a.Until
 	case heartbeat.Examine:
 		running := m.runs[a.Group]
-		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
+		m.later(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
 	case heartbeat.Prepare:
-		w.at(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op}) })
+		m.later(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op}) })
 	case heartbeat.Fence:
 		m.fence(a)
 	case heartbeat.Alarm:
@@ -408,12 +408,22 @@ func (m *machine) checkAcquire(a heartbeat.Acquire) {
 	}
 }
 
+// later is world.at for what a run of the daemon waits for: operations of another run may have the same number.
+func (m *machine) later(delay time.Duration, f func()) {
+	run := m.boot.Generation
+	m.w.at(delay, func() {
+		if m.node != nil && m.boot.Generation == run {
+			f()
+		}
+	})
+}
+
 func (m *machine) acquire(a heartbeat.Acquire) {
 	w := m.w
 	m.current[a.Group] = a.Op
 	m.runs[a.Group] = true
 	fails := w.chance(w.opt.startFails) || w.script.fail("start "+a.Group)
-	w.at(w.upTo(w.opt.scriptTime), func() {
+	m.later(w.upTo(w.opt.scriptTime), func() {
 		if m.current[a.Group] != a.Op || !m.powered {
 			return
 		}
@@ -434,11 +444,11 @@ func (m *machine) acquire(a heartbeat.Acquire) {
 func (m *machine) release(a heartbeat.Release) {
 	w := m.w
 	if old, ok := m.current[a.Group]; ok {
-		w.at(0, func() { m.complete(heartbeat.Done{Op: old, Err: errors.New("cancelled")}) })
+		m.later(0, func() { m.complete(heartbeat.Done{Op: old, Err: errors.New("cancelled")}) })
 	}
 	m.current[a.Group] = a.Op
 	fails := w.chance(w.opt.stopFails) || w.script.fail("stop "+a.Group)
-	w.at(w.upTo(w.opt.scriptTime), func() {
+	m.later(w.upTo(w.opt.scriptTime), func() {
 		if m.current[a.Group] != a.Op || !m.powered {
 			return
 		}

@@ -64,13 +64,10 @@ func (n *Node) alone() {
 	}
 	for _, g := range n.groups {
 		n.rearmAlone(g)
-		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || cut || !n.free() || !n.certain(g) {
+		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || g.hold == holdUnknown || cut {
 			continue
 		}
-		if g.failed && n.now.Mono < n.retryAlone(g) {
-			continue
-		}
-		if g.hold == holdUnknown {
+		if g.failed && n.now.Mono < n.retryAlone(g) || !n.free() || !n.certain(g) {
 			continue
 		}
 		g.failed = false
