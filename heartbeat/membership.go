@@ -212,6 +212,9 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 		return
 	}
 	p := &n.peer
+	if overslept >= n.cfg.Keepalive {
+		n.listenUntil = n.now.Mono + min(n.cfg.Keepalive*3/2, n.cfg.Deadtime)
+	}
 	if p.life == lifeAlive {
 		p.grace = min(p.grace+overslept, p.deadtime)
 		if overslept >= n.cfg.Keepalive && p.woken != p.lastHeard {

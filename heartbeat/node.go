@@ -27,6 +27,7 @@ type Node struct {
 	mute        bool   // overslept the deadtime while holding something: nothing is sent until it is released
 	muteUntil   time.Duration
 	leaseBefore time.Duration // length before a reload, while the peer has not acknowledged version leaseAfter; 0 otherwise
+	listenUntil time.Duration // after a sleep: until then a goodbye that waited meanwhile is not acted upon
 	doubtUntil  time.Duration // after a sleep: until then a peer that was gone may say that it came meanwhile
 	leaseAfter  uint64
 	stop        stopping
@@ -257,6 +258,7 @@ func (n *Node) nextWake() Instant {
 		g.deadlines(n, sooner)
 	}
 	sooner(n.doubtUntil)
+	sooner(n.listenUntil)
 	if n.stop.said > 0 {
 		sooner(n.stop.next)
 	}

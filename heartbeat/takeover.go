@@ -62,6 +62,9 @@ func (n *Node) alone() {
 	if n.stop.asked || cut && n.isolation.yielded {
 		return
 	}
+	if n.peer.life == lifeLeft && n.now.Mono < n.listenUntil {
+		return // a goodbye that waited while this node slept may be of a run that is long over
+	}
 	for _, g := range n.groups {
 		n.rearmAlone(g)
 		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || g.hold == holdUnknown || cut {

@@ -177,7 +177,6 @@ func enduring() []scenario {
 	hog := nothing(busy, "", span{lasting: 10 * time.Second})
 	hog[0].outage = limits{}
 	garbage := nothing(flood, "", span{plus: 5 * time.Second})
-	garbage[0].mayStay, garbage[0].anyNode = theirActive, theirActive // linux-ha's master process may crash of it, and leave its addresses
 	idle := nothing(watchQuietly, "", span{lasting: 20 * time.Second})
 	idle[0].cost = &cost{percent: 0.5, megabytes: 25}
 	return []scenario{
@@ -191,7 +190,7 @@ func enduring() []scenario {
 			{name: "loss", steps: []step{{do: beginLoss, on: both, what: "30"}, {do: watchQuietly, on: both, span: span{plus: 2 * time.Second}}}, outage: undisturbed(), dual: single()},
 			{name: "cut", steps: []step{{do: powerCut, on: active}}, hold: span{deadtimes: 1}, outage: afterDeath(), dual: single()}}},
 		{name: "busy", about: "every core is kept busy for ten seconds", phases: hog},
-		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: garbage},
+		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: garbage, needs: oursActive},
 	}
 }
 
