@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,7 @@ func TestPrepareLeavesLittleForTheStart(t *testing.T) {
 	if !m.Prepares(group) {
 		t.Error("nothing to prepare")
 	}
-	if err := m.Prepare(t.Context(), group); err != nil {
+	if err := m.Prepare(t.Context(), group, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := s.take(), "foresee-Firewall foresee-Route prepare-Firewall prepare-Route status-Firewall status-web status-Route"; got != want {
@@ -118,7 +119,7 @@ func TestPrepareLeavesLittleForTheStart(t *testing.T) {
 	if got, want := s.take(), "start-Firewall start-web start-Route"; got != want {
 		t.Errorf("acquired by %s, want %s", got, want)
 	}
-	if err := m.Prepare(t.Context(), group); err != nil || strings.Contains(s.take(), "prepare") {
+	if err := m.Prepare(t.Context(), group, nil); err != nil || strings.Contains(s.take(), "prepare") {
 		t.Errorf("a held group was prepared, or: %v", err)
 	}
 	if err := m.Acquire(t.Context(), group); err != nil || !strings.Contains(s.take(), "status-web") {
@@ -172,5 +173,74 @@ func TestComplaintsAndLetters(t *testing.T) {
 	m.Read("nothing", "of the other")
 	if got := s.take(); got != `read "of the other"` {
 		t.Errorf("read %s", got)
+	}
+}
+
+// floating is an actor that is an address.
+type floating struct {
+	*actor
+	addr netip.Addr
+}
+
+func (f floating) Locate() (haresources.Location, error) {
+	return haresources.Location{Addr: f.addr, Interface: "eth0"}, nil
+}
+
+func (f floating) AddMute(_ context.Context, list []haresources.Agent) error {
+	for _, a := range list {
+		f.note("mute-%s", a.(floating).name)
+	}
+	return nil
+}
+
+// through is a firewall that addresses need not wait for.
+type through struct{ rules }
+
+func (through) Transparent() bool { return true }
+
+// TestAddressesAreAddedMuteAheadOfAHandOver: those that may answer as soon as the group is acquired, and that the kernel does keep mute.
+func TestAddressesAreAddedMuteAheadOfAHandOver(t *testing.T) {
+	for _, c := range []struct{ line, protected, want string }{
+		{"alpha Firewall one two", "one two", "mute-one mute-two"},
+		{"alpha Firewall one service two", "one two", "mute-one"}, // two must not answer before the service runs
+		{"alpha service one", "one", ""},
+		{"alpha one two", "two", ""}, // one would answer at once
+		{"alpha one two", "one", "mute-one"},
+	} {
+		table, faults := haresources.Parse("haresources", strings.NewReader(c.line+"\n"))
+		if err := faults.Err(); err != nil {
+			t.Fatal(err)
+		}
+		s := &stage{}
+		addrs := map[string]netip.Addr{"one": netip.MustParseAddr("10.0.0.1"), "two": netip.MustParseAddr("10.0.0.2")}
+		m, err := haresources.New(table, func(r haresources.Resource) (haresources.Agent, error) {
+			a := &actor{stage: s, name: r.Name}
+			switch {
+			case r.Name == "Firewall":
+				return through{rules{a}}, nil
+			case addrs[r.Name].IsValid():
+				return floating{a, addrs[r.Name]}, nil
+			}
+			return a, nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mute := func(a netip.Addr) bool {
+			return strings.Contains(c.protected, "one") && a == addrs["one"] || strings.Contains(c.protected, "two") && a == addrs["two"]
+		}
+		if err := m.Prepare(t.Context(), table.Groups[0].Name, mute); err != nil {
+			t.Fatal(err)
+		}
+		var muted []string
+		for call := range strings.FieldsSeq(s.take()) {
+			if strings.HasPrefix(call, "mute-") {
+				muted = append(muted, call)
+			}
+		}
+		if got := strings.Join(muted, " "); got != c.want {
+			t.Errorf("%s, mute are %s: added %q, want %q", c.line, c.protected, got, c.want)
+		}
+		m.Close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -24,6 +25,18 @@ type Foreseer interface {
 // is left then takes less time, in which nobody answers.
 type Preparer interface {
 	Prepare(ctx context.Context) error
+}
+
+// Transparent is an agent that, once it was prepared, leaves nothing to Start that an address has to wait for: addresses after it on
+// the line may answer before it has started.
+type Transparent interface {
+	Transparent() bool
+}
+
+// Muter is an address that can be added before its group is acquired, while the kernel keeps it mute. Standby takes it away again.
+type Muter interface {
+	Locator
+	AddMute(ctx context.Context, agents []Agent) error // for several of the same BatchKey
 }
 
 // Lingerer is an agent whose Stop changes nothing but what this node is left with: it may come after that of everything else, when
@@ -86,7 +99,10 @@ func (m *Manager) Prepares(name string) bool {
 
 // Prepare does what can be done of the start of a group while another node holds it. The error joins those of all resources; none
 // of them keeps the group from being acquired. Standby undoes what it did where the group was not acquired after all.
-func (m *Manager) Prepare(ctx context.Context, name string) error {
+//
+// mute, which may be nil, says of an address that the kernel keeps it from answering until the group is acquired. Such addresses are
+// added too, as far as nothing stands before them on the line that they would have to wait for.
+func (m *Manager) Prepare(ctx context.Context, name string, mute func(netip.Addr) bool) error {
 	g, err := m.find(name)
 	if err != nil {
 		return err
@@ -106,7 +122,32 @@ func (m *Manager) Prepare(ctx context.Context, name string) error {
 		}
 	}
 	g.learn(ctx)
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil || mute == nil {
+		return err
+	}
+	return g.addMute(ctx, mute)
+}
+
+// addMute adds the addresses that may answer as soon as the group is acquired, and are mute until then.
+func (g *group) addMute(ctx context.Context, mute func(netip.Addr) bool) error {
+	var list []Agent
+	for _, it := range g.snapshot() {
+		a, ok := it.agent.(Muter)
+		if !ok {
+			if t, ok := it.agent.(Transparent); ok && t.Transparent() {
+				continue
+			}
+			break
+		}
+		if where, err := a.Locate(); err != nil || !mute(where.Addr) {
+			break
+		}
+		list = append(list, it.agent)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[0].(Muter).AddMute(ctx, list)
 }
 
 // lingering splits items in the order of a release: those that have to be stopped before it is done, and those that need not.

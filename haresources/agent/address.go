@@ -110,6 +110,18 @@ func (a *address) Describe() string { return a.keeper.describe(a) }
 // Close ends the looking after; the address stays.
 func (a *address) Close() error { return a.keeper.release(a) }
 
+// AddMute adds addresses while the kernel keeps them mute: see haresources.Muter.
+func (a *address) AddMute(_ context.Context, agents []haresources.Agent) error {
+	return a.keeper.addMute(addresses(agents))
+}
+
+// Standby takes back what AddMute added.
+func (a *address) Standby(context.Context) error {
+	a.keeper.mu.Lock()
+	defer a.keeper.mu.Unlock()
+	return a.keeper.removeMute(a)
+}
+
 // StartAll is Start for many.
 func (a *address) StartAll(ctx context.Context, agents []haresources.Agent) (int, error) {
 	return a.keeper.hold(ctx, addresses(agents))

@@ -155,6 +155,9 @@ func (f *firewall) Foresee(ctx context.Context) error {
 // Lingers is true: what rules this node is left with does not concern the one that holds the group now.
 func (f *firewall) Lingers() bool { return true }
 
+// Transparent says that an address need not wait for it once Prepare has loaded the active rules.
+func (f *firewall) Transparent() bool { return true }
+
 // Prepare loads the active rules before the group is taken over.
 func (f *firewall) Prepare(ctx context.Context) error {
 	f.mu.Lock()

@@ -25,10 +25,11 @@ type keeper struct {
 	announcer *host.Announcer
 	watch     *host.AddressWatch
 	held      map[*address]*holding
-	places    map[place]*address // where they are, for news of the kernel
-	bursts    map[int]burst      // by index of the interface
-	wake      chan struct{}      // the schedule has changed
-	ended     chan struct{}      // closed to end the goroutines
+	mute      map[*address]host.Address // added ahead of a hand-over, see addMute
+	places    map[place]*address        // where they are, for news of the kernel
+	bursts    map[int]burst             // by index of the interface
+	wake      chan struct{}             // the schedule has changed
+	ended     chan struct{}             // closed to end the goroutines
 	running   sync.WaitGroup
 }
 
@@ -55,7 +56,7 @@ type place struct {
 func placeOf(a host.Address) place { return place{a.Prefix, a.Index} }
 
 func newKeeper() *keeper {
-	return &keeper{held: map[*address]*holding{}, places: map[place]*address{}, bursts: map[int]burst{}}
+	return &keeper{mute: map[*address]host.Address{}, held: map[*address]*holding{}, places: map[place]*address{}, bursts: map[int]burst{}}
 }
 
 // keep begins to look after an address; call it locked.
@@ -66,6 +67,7 @@ func (k *keeper) keep(a *address, h *holding) {
 
 // leave ends looking after an address; call it locked.
 func (k *keeper) leave(a *address) {
+	delete(k.mute, a)
 	h := k.held[a]
 	if h == nil {
 		return
@@ -86,6 +88,7 @@ func (k *keeper) use() {
 // release counts an agent out, and ends everything with the last one.
 func (k *keeper) release(a *address) error {
 	k.mu.Lock()
+	k.removeMute(a)
 	k.leave(a)
 	k.users--
 	last := k.users <= 0
@@ -104,6 +107,48 @@ func (k *keeper) release(a *address) error {
 		k.running.Wait()
 	}
 	return errors.Join(errs...)
+}
+
+// addMute adds addresses that the kernel keeps mute, for hold to find them there. Those that are there already are not touched.
+func (k *keeper) addMute(list []*address) error {
+	states, err := k.examine(list)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var known devices
+	var owners []*address
+	var wanted []host.Address
+	for i, a := range list {
+		if states[i] != haresources.Stopped || k.held[a] != nil {
+			continue
+		}
+		address, _, err := a.want.resolve(k.netlink, &known)
+		if err != nil {
+			return err
+		}
+		owners, wanted = append(owners, a), append(wanted, address)
+	}
+	var errs []error
+	for i, err := range k.netlink.AddAddresses(wanted) {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		k.mute[owners[i]] = wanted[i]
+	}
+	return errors.Join(errs...)
+}
+
+// removeMute takes back what addMute added, where it was not held since; call it locked.
+func (k *keeper) removeMute(a *address) error {
+	added, ok := k.mute[a]
+	if !ok {
+		return nil
+	}
+	delete(k.mute, a)
+	return errors.Join(k.netlink.RemoveAddresses([]host.Address{added})...)
 }
 
 // open opens what is needed to look at addresses; call it locked.

@@ -281,6 +281,9 @@ func (r *route) Stop(context.Context) error {
 // Lingers is true: where this node sends its packets does not concern the one that holds the group now.
 func (r *route) Lingers() bool { return true }
 
+// Transparent says that an address need not wait for it.
+func (r *route) Transparent() bool { return true }
+
 // Status looks for the route.
 func (r *route) Status(context.Context) (haresources.State, error) {
 	r.mu.Lock()

@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +118,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	if p.scripts.hook != nil {
 		e.groups.hooks = p.scripts.hook
 	}
+	e.groups.mute = e.muteBefore
 	e.tellHealth()
 	e.fencing = newFencing(ctx, p.device, e.in, e.alarms)
 	e.fencing.verb = fenceVerb(p.config)
@@ -158,6 +162,14 @@ func (e *engine) tellOwn() {
 	}
 }
 
+// muteBefore says which addresses of a group may be added before it is acquired: none where a program of the administrator comes first.
+func (e *engine) muteBefore(group string) func(netip.Addr) bool {
+	if list, err := os.ReadDir(filepath.Join(e.paths.Config, "hooks", "pre-acquire.d")); err == nil && len(list) > 0 {
+		return nil
+	}
+	return e.leases.mute(group)
+}
+
 // coreConfig is what the core has to know of a configuration on this machine.
 func (e *engine) coreConfig(c *config.Config) heartbeat.Config {
 	core := coreConfig(c, e.managed, e.media.leadsHere)
@@ -170,6 +182,11 @@ func (e *engine) coreConfig(c *config.Config) heartbeat.Config {
 		core.Watchdog = e.dog.timeout
 	}
 	e.leases.apply(c, &core)
+	if _, ok := e.manager.(preparer); ok && core.Lease > 0 {
+		for i := range core.Groups {
+			core.Groups[i].Prepares = true // its addresses can be there, mute
+		}
+	}
 	if e.leases != nil && mirrorsAllowed(c) {
 		core.Mirrors, core.Bases = true, e.leases.bases(context.Background(), c)
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type groupHooks func(ctx context.Context, event, group, reason string)
 type groups struct {
 	manager manager
 	hooks   groupHooks
+	mute    func(group string) func(netip.Addr) bool // which addresses the kernel keeps mute until the group is acquired; nil for none
 	in      *inbox
 	log     *Log
 
@@ -130,7 +132,7 @@ type stander interface {
 // preparer is a manager that can do a part of an Acquire while the peer holds the group.
 type preparer interface {
 	Prepares(group string) bool
-	Prepare(ctx context.Context, group string) error
+	Prepare(ctx context.Context, group string, mute func(netip.Addr) bool) error
 }
 
 // preparedFor is how long a node that prepared for a group waits for it, before it goes back to what a standby node is.
@@ -144,7 +146,11 @@ func (g *groups) prepare(ctx context.Context, group string) {
 	}
 	limited, cancel := context.WithTimeout(ctx, preparedFor)
 	defer cancel()
-	if err := m.Prepare(limited, group); err != nil && ctx.Err() == nil {
+	var mute func(netip.Addr) bool
+	if g.mute != nil {
+		mute = g.mute(group)
+	}
+	if err := m.Prepare(limited, group, mute); err != nil && ctx.Err() == nil {
 		g.log.Errorf("Resource group %s could not be prepared for its hand-over: %v", group, err)
 	}
 	g.standBy(group, preparedFor)

@@ -224,6 +224,22 @@ func (l *leases) left(t haresources.Table) map[string]time.Duration {
 	return left
 }
 
+// mute says which addresses of a group the kernel keeps from answering until its lease is renewed; nil for none.
+func (l *leases) mute(group string) func(netip.Addr) bool {
+	if l == nil || !l.usable.Load() {
+		return nil
+	}
+	if until, err := l.lease.Until(group); err != nil || until > host.ReadClocks().Boot {
+		return nil
+	}
+	l.mu.Lock()
+	places := l.where[group]
+	l.mu.Unlock()
+	return func(a netip.Addr) bool {
+		return slices.ContainsFunc(places, func(p haresources.Location) bool { return p.Addr == a })
+	}
+}
+
 // drop ends all protection.
 func (l *leases) drop() {
 	if l == nil || !l.usable.Swap(false) {
