@@ -142,12 +142,18 @@ func measure(_ json.RawMessage, out io.Writer) error {
 
 func TestMeasure(t *testing.T) {
 	var m measured
-	requireNamespaces(t, lab.Enter(t.Context(), "measure", nil, func(line []byte) {
-		if err := json.Unmarshal(line, &m); err != nil {
-			t.Error(err)
+	for range 3 { // the client may have gone over to the second node while both answered: then there is no outage to measure
+		m = measured{}
+		requireNamespaces(t, lab.Enter(t.Context(), "measure", nil, func(line []byte) {
+			if err := json.Unmarshal(line, &m); err != nil {
+				t.Error(err)
+			}
+		}))
+		t.Logf("%+v", m)
+		if m.GapMS[vip4.String()] >= 100 {
+			break
 		}
-	}))
-	t.Logf("%+v", m)
+	}
 	for phase, want := range []int{1, 3, 2} {
 		for _, vip := range []string{vip4.String(), vip6.String()} {
 			if got := m.Holders[phase][vip]; got != want {

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hapair/haresources"
+	"hapair/heartbeat/daemon"
+)
+
+// historyCommand shows the journal.
+func (a *app) historyCommand() *cobra.Command {
+	var asJSON bool
+	var since string
+	var count int
+	c := &cobra.Command{
+		Use: "history", Short: "Show past transitions with their reasons", Args: cobra.NoArgs,
+		Long: "Show what happened on this node, oldest first, from the journal: it is there also while heartbeat does not run, and after a reboot.\n" +
+			"Exit code 0, or 1 when the journal cannot be read.",
+		RunE: func(*cobra.Command, []string) error {
+			journal, err := daemon.ReadJournal(a.dirs.paths().Journal())
+			if err != nil {
+				return &exit{code: 1, cause: err}
+			}
+			if since != "" {
+				d, err := haresources.ParseDuration(since)
+				if err != nil || d <= 0 {
+					return fmt.Errorf("--since %q is no time, such as 90m or 12h", since)
+				}
+				begin := time.Now().Add(-d)
+				for len(journal) > 0 && journal[0].Time.Before(begin) {
+					journal = journal[1:]
+				}
+			}
+			if count > 0 && len(journal) > count {
+				journal = journal[len(journal)-count:]
+			}
+			return a.writeJournal(journal, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, as the journal has them")
+	c.Flags().StringVar(&since, "since", "", "only what is not older than this, such as 90m or 12h")
+	c.Flags().IntVarP(&count, "lines", "n", 50, "at most so many of the last; 0 for all")
+	return c
+}
+
+func (a *app) writeJournal(journal []daemon.JournalEntry, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(a.out)
+		e.SetEscapeHTML(false)
+		for _, entry := range journal {
+			if err := e.Encode(entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	day := ""
+	for _, e := range journal {
+		if d := e.Time.Local().Format("2006-01-02"); d != day {
+			day = d
+			fmt.Fprintln(a.out, day)
+		}
+		fmt.Fprintln(a.out, journalText(e))
+	}
+	if len(journal) == 0 {
+		fmt.Fprintln(a.out, "Nothing is on record.")
+	}
+	return nil
+}
+
+// journalText is one entry for a person.
+func journalText(e daemon.JournalEntry) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %s  ", e.Time.Local().Format("15:04:05.000"))
+	switch e.Level {
+	case "CRIT", "ERROR", "WARN":
+		fmt.Fprintf(&b, "%s: ", e.Level)
+	}
+	if e.Resource != "" {
+		fmt.Fprintf(&b, "%s %s: ", e.Resource, e.Operation)
+	}
+	b.WriteString(e.What)
+	if e.Reason != "" {
+		fmt.Fprintf(&b, " (%s)", e.Reason)
+	}
+	return b.String()
+}
+
+// whyCommand explains where the groups are.
+func (a *app) whyCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "why [GROUP]", Short: "Explain why a resource group is where it is", Args: cobra.MaximumNArgs(1),
+		Long: "Show what led to the last change of each resource group on this node, or of one: what was heard and what was not, what was asked for,\n" +
+			"what ran and how long it took. A group is named by its first resource. It reads the journal, so heartbeat need not run.\n" +
+			"Exit code 0; 1 when nothing is known of the group.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			p := a.dirs.paths()
+			journal, err := daemon.ReadJournal(p.Journal())
+			if err != nil {
+				return &exit{code: 1, cause: err}
+			}
+			names := args
+			if len(names) == 0 {
+				config, faults := daemon.LoadConfig(p)
+				if err := faults.Err(); err != nil {
+					return &exit{code: 1, cause: fmt.Errorf("%w (name the group: heartbeat why GROUP)", err)}
+				}
+				for _, g := range config.Table.Groups {
+					names = append(names, g.Name)
+				}
+			}
+			return a.explain(journal, names, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	return c
+}
+
+func (a *app) explain(journal []daemon.JournalEntry, names []string, asJSON bool) error {
+	var chains []daemon.Chain
+	var unknown []error
+	for _, name := range names {
+		c, ok := daemon.Explain(journal, name)
+		if !ok {
+			unknown = append(unknown, fmt.Errorf("the journal of this node tells of no change of %q; the other node's may: heartbeat why there", name))
+			continue
+		}
+		chains = append(chains, c)
+	}
+	if asJSON {
+		e := json.NewEncoder(a.out)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(chains); err != nil {
+			return err
+		}
+		return knownOr(unknown)
+	}
+	for i, c := range chains {
+		if i > 0 {
+			fmt.Fprintln(a.out)
+		}
+		last := c.Steps[len(c.Steps)-1]
+		fmt.Fprintf(a.out, "%s: %s, %s\n", c.Group, last.What, last.Time.Local().Format("2006-01-02 15:04:05"))
+		for _, e := range c.Steps {
+			fmt.Fprintln(a.out, journalText(e))
+		}
+	}
+	return knownOr(unknown)
+}
+
+// knownOr is nil, or what is not known, with its exit code.
+func knownOr(unknown []error) error {
+	if len(unknown) == 0 {
+		return nil
+	}
+	return &exit{code: 1, cause: errors.Join(unknown...)}
+}
