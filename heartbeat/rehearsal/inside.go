@@ -84,6 +84,11 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 	if err := w.build(ctx, impls); err != nil {
 		return err
 	}
+	if s.measuresCost() {
+		for _, c := range w.clients {
+			c.echo.SetPeriod(quietPeriod)
+		}
+	}
 	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair)}
 	r.timing.lasting = j.Lasting
 	r.result = Run{Scenario: s.name, Implementations: j.Implementations, Nodes: c.pair.nodes, Realtime: w.realtime()}
@@ -93,6 +98,15 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 	r.tellAnnouncements()
 	reporter.send(message{Run: &r.result, Zero: r.zero.Seconds()})
 	return nil
+}
+
+// quietPeriod is the time between two questions of a client where the daemons' cost is measured: at one a millisecond a
+// good part of what the kernel puts to a daemon's account is answering the client.
+const quietPeriod = 10 * time.Millisecond
+
+// measuresCost says whether a phase is about what the daemons use.
+func (s scenario) measuresCost() bool {
+	return slices.ContainsFunc(s.phases, func(p phase) bool { return p.cost != nil })
 }
 
 // realtime says whether every prober has real-time priority.

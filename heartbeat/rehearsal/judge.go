@@ -99,7 +99,7 @@ func (r *run) measure(s *service, window probe.Span, owner int) measured {
 	c := r.world.clientOf(s)
 	answers := c.echo.Answers(s.addr)
 	m := measured{
-		gap:   probe.LongestGap(answers, c.echo.Sends(), probe.EchoPeriod, window),
+		gap:   probe.LongestGap(answers, c.echo.Sends(), c.echo.Period(), window),
 		dual:  probe.Overlaps(c.ask.Answers(s.addr), c.ask.Rounds(), probe.AskPeriod, window),
 		moves: probe.Moves(answers, probe.Span{From: window.From - 20*time.Millisecond, To: window.To}),
 	}

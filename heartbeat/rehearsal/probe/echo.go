@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ import (
 // Inside runs a function on a thread that is in a host's network namespace.
 type Inside func(func() error) error
 
-// EchoPeriod is the time between two echo requests to one address.
+// EchoPeriod is the time between two echo requests to one address, unless SetPeriod has said otherwise.
 const EchoPeriod = time.Millisecond
 
 // Echo asks addresses every millisecond from one host.
@@ -26,6 +27,7 @@ type Echo struct {
 	targets []netip.Addr
 	ident   uint16
 	sockets map[bool]*socket // by "is it IPv6"
+	period  atomic.Int64     // nanoseconds
 
 	mu      sync.Mutex
 	sends   []time.Duration
@@ -38,6 +40,7 @@ type Echo struct {
 func StartEcho(inside Inside, clock Clock, targets []netip.Addr) (*Echo, error) {
 	e := &Echo{clock: clock, targets: targets, ident: uint16(rand.Uint32()), sockets: map[bool]*socket{},
 		answers: make([][]Answer, len(targets)), stop: make(chan struct{})}
+	e.period.Store(int64(EchoPeriod))
 	if err := inside(e.open); err != nil {
 		e.closeSockets()
 		return nil, fmt.Errorf("ask every millisecond: %w", err)
@@ -52,6 +55,12 @@ func StartEcho(inside Inside, clock Clock, targets []netip.Addr) (*Echo, error) 
 	<-started
 	return e, nil
 }
+
+// SetPeriod sets the time between two questions, for when the asking itself would disturb what is measured.
+func (e *Echo) SetPeriod(period time.Duration) { e.period.Store(int64(period)) }
+
+// Period is the time between two questions.
+func (e *Echo) Period() time.Duration { return time.Duration(e.period.Load()) }
 
 func (e *Echo) open() error {
 	for _, t := range e.targets {
@@ -95,7 +104,7 @@ func (e *Echo) send(started chan<- struct{}) {
 		e.mu.Lock()
 		e.sends = append(e.sends, sent)
 		e.mu.Unlock()
-		next = max(next+int64(EchoPeriod), monotonic())
+		next = max(next+e.period.Load(), monotonic())
 		sleepUntil(next)
 	}
 }
