@@ -14,12 +14,14 @@ import (
 const (
 	memoryLimit = 64 << 20
 	processors  = 2
+	garbage     = 200 // percent: half as many collections at rest for a few megabytes
 )
 
 // takePrivileges keeps this process in memory and ahead of others, as ha.cf says. What the machine refuses is mentioned once,
 // with the remedy, and the daemon goes on without it.
 func takePrivileges(c *config.Config, realtime bool, log *Log) {
 	debug.SetMemoryLimit(memoryLimit)
+	debug.SetGCPercent(garbage)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(processors, runtime.NumCPU()))
 	}
