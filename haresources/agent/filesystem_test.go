@@ -56,7 +56,10 @@ func TestFilesystemEndsItsUsers(t *testing.T) {
 	dir := t.TempDir()
 	spec := "Filesystem::" + disk(t, n) + "::" + dir
 	n.start(spec)
-	n.sh("mkdir " + dir + "/sub; mount -t tmpfs none " + dir + "/sub; cd " + dir + `; (setsid sh -c 'trap "" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &) ; (setsid sleep 60 3<` + dir + ` >/dev/null 2>&1 &)`)
+	// It must be deaf before the stop begins, or it ends as it is told to.
+	deaf := filepath.Join(t.TempDir(), "deaf")
+	n.sh("mkdir " + dir + "/sub; mount -t tmpfs none " + dir + "/sub; cd " + dir + `; (setsid sh -c 'trap "" TERM; : >` + deaf + `; while :; do sleep 1; done' >/dev/null 2>&1 &) ; (setsid sleep 60 3<` + dir + ` >/dev/null 2>&1 &)`)
+	eventually(t, 10*time.Second, "a user of the mount is deaf to TERM", func() bool { _, err := os.Stat(deaf); return err == nil })
 	begin := time.Now()
 	r := n.stop(spec)
 	if took := time.Since(begin); took > 15*time.Second {
