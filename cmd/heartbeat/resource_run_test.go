@@ -104,6 +104,57 @@ alpha 10.77.0.120/24 web::x
 	}
 }
 
+// TestScriptOutlivesAKilledDaemon: the start script that a killed daemon leaves at work is ended before its successor starts the resource
+// itself, so that no two starts of one resource are ever at work at the same time.
+func TestScriptOutlivesAKilledDaemon(t *testing.T) {
+	// slow says who works: the first start ignores SIGTERM and would never end.
+	const slow = `case $1 in
+start) echo "begin $$" >>"$HA_DIR/slow.log"
+  if [ ! -e "$HA_DIR/slow.first" ]; then
+    touch "$HA_DIR/slow.first"; trap '' TERM; while :; do sleep 0.05; touch "$HA_DIR/slow.works"; done
+  fi
+  rm -f "$HA_DIR/slow.works"; sleep 0.3; [ -e "$HA_DIR/slow.works" ] && echo "two at work" >>"$HA_DIR/slow.log"; touch "$HA_DIR/slow.runs";;
+stop) rm -f "$HA_DIR/slow.runs";;
+status) if [ -e "$HA_DIR/slow.runs" ]; then echo running; else echo stopped; exit 3; fi;;
+esac`
+	l := startLone(t, loneHaCF)
+	l.wants(0, "", "heartbeat", "wait", "--for", "active", "--timeout", "20s")
+	l.script("slow", slow)
+	l.write("haresources", "alpha 10.77.0.100/24\nalpha slow #hapair: start-timeout=60s\n")
+	l.wants(0, "in force", "heartbeat", "reload")
+	l.comes(5*time.Second, 1, "start since 20", "heartbeat", "resource", "status", "slow")
+	waitFor(t, filepath.Join(l.dir.config, "slow.first"))
+	l.cmd.Process.Kill()
+	l.cmd.Wait()
+	l.start()
+	l.comes(20*time.Second, 0, "running since", "heartbeat", "resource", "status", "slow")
+	log, err := os.ReadFile(filepath.Join(l.dir.config, "slow.log"))
+	if err != nil || strings.Count(string(log), "begin") != 2 || strings.Contains(string(log), "two at work") {
+		t.Errorf("two starts, one after the other, are wanted; the script wrote (%v):\n%s", err, log)
+	}
+	if left, err := os.ReadDir(filepath.Join(l.dir.run, "operations")); err != nil || len(left) != 0 {
+		t.Errorf("the ledger of a daemon at rest holds %v, %v", left, err)
+	}
+	l.wants(0, "has stopped", "heartbeat", "stop")
+	l.cmd.Wait()
+	for _, want := range []string{"slow (process ", "was left running by a daemon that was killed", "left by a killed daemon, has ended"} {
+		if !strings.Contains(l.out.String(), want) {
+			t.Errorf("the log lacks %q", want)
+		}
+	}
+}
+
+// waitFor waits until a file is there.
+func waitFor(t *testing.T, path string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s does not come", path)
+}
+
 // TestResourcesByHand drives single resources of a running daemon, and asks it for plans.
 func TestResourcesByHand(t *testing.T) {
 	l := startLone(t, loneHaCF)

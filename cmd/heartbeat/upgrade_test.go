@@ -95,6 +95,7 @@ func TestClientsOutliveAKilledDaemon(t *testing.T) {
 	l := startLone(t, haCF)
 	l.wants(0, "", "heartbeat", "wait", "--for", "active", "--timeout", "20s")
 	client := l.client(t, l.cmd.Process.Pid)
+	l.kept(t, client) // a daemon that is killed before it could write is none that this is about
 	l.cmd.Process.Kill()
 	l.cmd.Wait()
 	l.start()
@@ -107,6 +108,17 @@ func TestClientsOutliveAKilledDaemon(t *testing.T) {
 	if line, err := os.ReadFile("/proc/" + client + "/cmdline"); err == nil && strings.Contains(string(line), "3333") {
 		t.Errorf("process %s outlives the polite stop", client)
 	}
+}
+
+// kept waits until the daemon has written down that its client runs.
+func (l *lone) kept(t *testing.T, pid string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if text, _ := os.ReadFile(filepath.Join(l.dir.run, "clients")); strings.Contains(string(text), `:`+pid+`,`) {
+			return
+		}
+	}
+	t.Fatalf("the daemon does not write down that process %s runs", pid)
 }
 
 // children lists the processes that the daemon has started, zombies among them.

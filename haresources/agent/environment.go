@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hapair/haresources"
+	"hapair/heartbeat/host"
 )
 
 // Paths are where scripts are looked for.
@@ -37,6 +38,8 @@ type Environment struct {
 	Node    string   // own name, for hooks
 	Environ []string // the whole environment of every program that is run (protocol section 8.3)
 	Pass    []Pass   // what no Firewall may hold up
+
+	Ledger *host.Ledger // where programs that work on a resource are written down while they run; nil for nowhere
 
 	HookTimeout time.Duration // how long each program of a hook may take; 0 is HookTimeout
 

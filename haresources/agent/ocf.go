@@ -108,7 +108,11 @@ func (o *ocf) program(action string, limit time.Duration) (host.Program, error) 
 	for _, p := range o.params {
 		more = append(more, "OCF_RESKEY_"+p)
 	}
-	return host.Program{Path: path, Args: []string{action}, Env: o.env.environ(more...)}, nil
+	p := host.Program{Path: path, Args: []string{action}, Env: o.env.environ(more...)}
+	if action != "meta-data" { // which does nothing to the resource
+		p.Ledger, p.Key = o.env.now().Ledger, strings.Join(append([]string{"ocf", o.provider, o.kind}, o.params...), "::")
+	}
+	return p, nil
 }
 
 // do runs one operation and explains its exit code.

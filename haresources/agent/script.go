@@ -101,7 +101,7 @@ func (s *script) program(op haresources.Operation) (host.Program, error) {
 		return host.Program{}, err
 	}
 	args := append(append([]string(nil), s.args...), string(op))
-	return host.Program{Path: path, Args: args, Env: s.env.environ()}, nil
+	return host.Program{Path: path, Args: args, Env: s.env.environ(), Ledger: s.env.now().Ledger, Key: strings.Join(append([]string{s.name}, s.args...), "::")}, nil
 }
 
 // Start runs the script with "start".

@@ -50,6 +50,7 @@ func (t tool) run(ctx context.Context, env Environment) (lines []string, err err
 	var mu sync.Mutex // the last line may come from another goroutine than the others
 	p := host.Program{
 		Path: path, Args: t.args, Dir: t.dir, Stdin: []byte(t.stdin), Env: env.environ("LC_ALL=C"),
+		Ledger: env.now().Ledger, Key: strings.Join(append([]string{t.name}, t.args...), " "),
 		Line: func(line string) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -44,6 +44,9 @@ func (p Paths) Lock() string { return filepath.Join(p.Run, "lock") }
 // Clients says which respawn clients run, for a daemon that follows one that was killed.
 func (p Paths) Clients() string { return filepath.Join(p.Run, "clients") }
 
+// Operations says which scripts run, for a daemon that follows one that was killed.
+func (p Paths) Operations() string { return filepath.Join(p.Run, "operations") }
+
 // FIFO takes messages from local programs.
 func (p Paths) FIFO() string { return filepath.Join(p.State, "fifo") }
 

@@ -75,7 +75,7 @@ func (c *clients) legacy() []legacyClient {
 	list := slices.Clone(c.left)
 	for _, one := range c.running {
 		if one.pid != 0 {
-			list = append(list, legacyClient{User: one.User, Command: one.Command, FailFast: one.failfast, PID: one.pid, Begun: processBegun(one.pid)})
+			list = append(list, legacyClient{User: one.User, Command: one.Command, FailFast: one.failfast, PID: one.pid, Begun: host.ProcessBegun(one.pid)})
 		}
 	}
 	return list
@@ -215,7 +215,7 @@ func (c *clients) live(one *client) error {
 		one.runs = 0
 		c.log.Infof("Client %q runs on (pid %d)", one.Command, pid)
 		if one.orphan {
-			return c.await(one, pid, func() error { return waitOrphan(pid) })
+			return c.await(one, pid, func() error { host.WaitProcess(pid); return errOrphanEnded })
 		}
 		return c.await(one, pid, func() error { return waitChild(pid) })
 	}

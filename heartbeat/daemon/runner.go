@@ -16,13 +16,19 @@ import (
 
 // runner runs what the administrator put beside the daemon: scripts of rc.d and hooks.
 type runner struct {
-	env atomic.Pointer[agent.Environment] // of the configuration in force
-	log *Log
+	env    atomic.Pointer[agent.Environment] // of the configuration in force
+	ledger *host.Ledger                      // of the scripts that run
+	log    *Log
 }
 
 // newRunner makes a runner for a configuration.
 func newRunner(c *config.Config, p Paths, log *Log) *runner {
 	r := &runner{log: log}
+	var err error
+	r.ledger, err = host.OpenLedger(p.Operations(), host.DefaultGrace, func(line string) { log.Warnf("%s", line) })
+	if err != nil {
+		log.Warnf("%v: should this daemon be killed, a script that outlives it is not known to its successor", err)
+	}
 	r.configure(c, p)
 	return r
 }
@@ -30,6 +36,7 @@ func newRunner(c *config.Config, p Paths, log *Log) *runner {
 // configure gives further programs the environment of another configuration.
 func (r *runner) configure(c *config.Config, p Paths) {
 	env := scriptEnvironment(c, p)
+	env.Ledger = r.ledger
 	r.env.Store(&env)
 }
 

@@ -46,7 +46,7 @@ type legacyClient struct {
 	Command  string `json:"command"`
 	FailFast bool   `json:"failfast,omitempty"`
 	PID      int    `json:"pid"`
-	Begun    string `json:"begun,omitempty"` // see processBegun
+	Begun    string `json:"begun,omitempty"` // see host.ProcessBegun
 
 	orphan bool // no child of this process
 }

@@ -140,6 +140,9 @@ type Program struct {
 	Line   func(string)  // called for each line of output, from one goroutine; nil drops them
 	Errors func(string)  // as Line, for standard error alone and from another goroutine; nil has Line take both
 	Grace  time.Duration // from TERM to KILL; 0 is DefaultGrace
+
+	Ledger *Ledger // where it is written down while it runs; nil for nowhere
+	Key    string  // what it works on, for the ledger: it does not start beside a predecessor's of the same key
 }
 
 // Run starts the program and waits until it ended; processes that it left behind are not waited for. When ctx ends first,
@@ -149,6 +152,9 @@ type Program struct {
 func (p Program) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
+	}
+	if err := p.Ledger.await(ctx, p.Key); err != nil {
+		return err
 	}
 	out, err := newOutputs(p.Line, p.Errors)
 	if err != nil {
@@ -176,7 +182,7 @@ func (p Program) Run(ctx context.Context) error {
 		return fmt.Errorf("start: %w", startHint(p.Path, err))
 	}
 	out.start()
-	return p.wait(ctx, cmd, out)
+	return p.wait(ctx, cmd, out, p.Ledger.began(p.Key, cmd.Process.Pid))
 }
 
 // input gives the program its standard input: a file in memory, so that nobody has to wait until it reads.
@@ -211,7 +217,7 @@ func startHint(path string, err error) error {
 }
 
 // wait is Run from the moment on that the program runs.
-func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs) error {
+func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs, gone func()) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -219,6 +225,7 @@ func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs) error {
 	}()
 	select {
 	case <-ended:
+		gone()
 		return out.finish(cmd.Wait())
 	case <-ctx.Done():
 	}
@@ -228,10 +235,11 @@ func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs) error {
 	}
 	cause := context.Cause(ctx)
 	if !endGroup(cmd.Process.Pid, ended, grace) {
-		go func() { <-ended; _ = cmd.Wait() }()
+		go func() { <-ended; gone(); _ = cmd.Wait() }()
 		out.release()
 		return fmt.Errorf("%w: %w%s", cause, ErrStuck, out.lastLine())
 	}
+	gone()
 	_ = out.finish(cmd.Wait())
 	return fmt.Errorf("%w%s", cause, out.lastLine())
 }
