@@ -220,7 +220,11 @@ func (e *engine) run(ctx context.Context) *heartbeat.Halt {
 
 // turn is called at the end of each turn of the loop.
 func (e *engine) turn(now heartbeat.Instant) {
-	e.sd.alive(now.Mono)
+	e.sd.turned(now.Mono, e.conf().Keepalive)
+	if e.sd.news {
+		e.sd.news = false
+		e.sd.show(e.loop.core.Status())
+	}
 	if !e.commUp && e.loop.core.Status().Member == "active" {
 		e.commUp = true
 		if e.onActive != nil {
@@ -233,8 +237,11 @@ func (e *engine) turn(now heartbeat.Instant) {
 func (e *engine) act(a heartbeat.Action) {
 	switch a := a.(type) {
 	case heartbeat.Send:
-		if e.dog != nil && a.Link == "" {
-			e.dog.alive(e.clock().Mono)
+		if a.Link == "" && (e.dog != nil || e.sd.watchdog > 0) {
+			e.sd.sent = e.clock().Mono
+			if e.dog != nil {
+				e.dog.alive(e.sd.sent)
+			}
 		}
 		e.media.send(a.Link, a.Msg)
 	case heartbeat.Renew:
@@ -341,7 +348,7 @@ func (e *engine) report(a heartbeat.Report) {
 	if !a.Transition {
 		return
 	}
-	e.sd.tell("STATUS=" + printable(text))
+	e.sd.news = true
 	if e.journal != nil {
 		e.journal.add(JournalEntry{
 			Time: e.clock().Wall, Node: e.conf().Node, Generation: e.boot.Generation, Level: sev.String(), What: a.Text, Reason: a.Reason,

@@ -282,9 +282,11 @@ func TestSupervisorHears(t *testing.T) {
 	s := newSupervisor()
 	defer s.conn.Close()
 	s.tell("READY=1", "STATUS=up")
-	s.alive(10 * time.Second)
-	s.alive(10*time.Second + 500*time.Millisecond)
-	s.alive(11 * time.Second)
+	for _, mono := range []time.Duration{10000, 10500, 11000} {
+		s.sent = mono * time.Millisecond
+		s.turned(mono*time.Millisecond, 50*time.Millisecond)
+	}
+	s.turned(20*time.Second, 50*time.Millisecond) // no heartbeat was sent for nine seconds
 	s.reloading()
 	for _, want := range []string{"READY=1\nSTATUS=up", "WATCHDOG=1", "WATCHDOG=1", "RELOADING=1\nMONOTONIC_USEC="} {
 		if got := receiveUnixgram(t, conn); !strings.HasPrefix(got, want) {
@@ -292,4 +294,41 @@ func TestSupervisorHears(t *testing.T) {
 		}
 	}
 	(&supervisor{}).tell("READY=1") // nobody listens
+}
+
+// TestSupervisorThatDoesNotRead: a manager whose queue is full holds nobody up, and hears what matters as soon as it reads again.
+func TestSupervisorThatDoesNotRead(t *testing.T) {
+	name := fmt.Sprintf("hapair-test-%d", time.Now().UnixNano())
+	conn := listenUnixgram(t, "\x00"+name)
+	t.Setenv("NOTIFY_SOCKET", "@"+name)
+	t.Setenv("WATCHDOG_USEC", "3000000")
+	s := newSupervisor()
+	defer s.conn.Close()
+	begun := time.Now()
+	for i := 0; s.write(fmt.Sprint("STATUS=", i)); i++ {
+		if i > 1e6 {
+			t.Fatal("the manager's queue never fills")
+		}
+	}
+	s.tell("READY=1")
+	s.sent = time.Hour
+	s.turned(time.Hour, time.Second)
+	for i := range 100 {
+		s.tell(fmt.Sprint("STATUS=late ", i))
+	}
+	s.tell("STOPPING=1")
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it waited for the manager: %v", took)
+	}
+	if len(s.waiting) > supervisorQueue {
+		t.Errorf("%d messages wait", len(s.waiting))
+	}
+	go s.tellLast(5*time.Second, "MAINPID=1")
+	var last []string
+	for len(last) == 0 || last[len(last)-1] != "MAINPID=1" {
+		last = append(last, receiveUnixgram(t, conn))
+	}
+	if got := strings.Join(last[len(last)-4:], " "); got != "READY=1 STATUS=late 99 STOPPING=1 MAINPID=1" {
+		t.Errorf("the manager heard %q at the end", got)
+	}
 }

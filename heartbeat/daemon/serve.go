@@ -46,6 +46,7 @@ func (n *node) serve(ctx, parent context.Context) error {
 	defer control.close()
 	e.groups.tasks.Go(func() { e.hearResources(e.groups.calm) })
 	e.in.post(func() { n.ready() })
+	go e.sd.tend(func() { e.in.post(func() { e.sd.alive(e.clock().Mono, e.conf().Keepalive) }) }, e.ended)
 	e.prepareUpgrade = n.prepareUpgrade
 	halt := e.run(ctx)
 	if e.upgrade != nil {
@@ -57,7 +58,8 @@ func (n *node) serve(ctx, parent context.Context) error {
 
 // ready tells those who wait for the start.
 func (n *node) ready() {
-	n.engine.sd.tell("READY=1")
+	n.engine.sd.ready()
+	n.engine.sd.news = true
 	if n.before != nil {
 		n.log.Infof("In place %v after %s ended", (realClock().Boot - n.before.Begun).Round(100*time.Microsecond), n.before.From)
 	}
@@ -69,7 +71,7 @@ func (n *node) ready() {
 // finish ends what still works after the loop has.
 func (n *node) finish(ctx context.Context, halt *heartbeat.Halt) error {
 	e := n.engine
-	e.sd.tell("STOPPING=1")
+	e.sd.tellLast(time.Second, "STOPPING=1")
 	patience, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
 	e.clients.stopAll(patience)
