@@ -4,6 +4,7 @@
 #   make test               everything there is, at a repetition that takes minutes (see .ci/test)
 #   make demo               a firewall pair on this machine loses the power of its active node
 #   make install DESTDIR=   where a node needs it; a configuration that exists is left alone
+#   make deb, make rpm      the packages, in dist: the same bytes from the same commit (GOARCH for another machine's)
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes
 #   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node
 #   make full               the long version of test: soak, simulation, interop five times
@@ -12,7 +13,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build test demo bench fuzz install full interop vm clean tools
+.PHONY: build test demo bench fuzz install stage deb rpm full interop vm clean tools
 
 GO ?= go
 VERSION ?= 1.0.0
@@ -63,11 +64,14 @@ full: test interop vm
 LIBEXEC := $(DESTDIR)/usr/libexec/heartbeat
 SHARE := $(DESTDIR)/usr/share/heartbeat
 ETC := $(DESTDIR)/etc/ha.d
+MAN := $(DESTDIR)/usr/share/man
+DOC := $(DESTDIR)/usr/share/doc/hapair
+PAGES := $(wildcard docs/man/*.[1-8])
 TOOLS := hb_standby hb_takeover hb_addnode hb_delnode hb_setweight hb_setsite ha_propagate ResourceManager req_resource mach_down
 
 install: build
 	install -d $(LIBEXEC) $(SHARE)/example $(DESTDIR)/usr/bin $(DESTDIR)/usr/sbin $(DESTDIR)/usr/lib/systemd/system \
-		$(DESTDIR)/etc/init.d $(ETC)/rc.d $(ETC)/resource.d $(ETC)/stonith.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
+		$(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/etc/logrotate.d $(DESTDIR)/etc/init.d $(ETC)/rc.d $(ETC)/resource.d $(ETC)/stonith.d $(ETC)/hooks $(DESTDIR)/var/lib/heartbeat
 	install -m 0755 bin/heartbeat $(LIBEXEC)/heartbeat
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/sbin/heartbeat
 	ln -sfn ../libexec/heartbeat/heartbeat $(DESTDIR)/usr/bin/cl_status
@@ -81,7 +85,38 @@ install: build
 	[ -e $(ETC)/README ] || install -m 0644 ha.d/README $(ETC)/README
 	install -m 0755 ha.d/init.d/heartbeat $(DESTDIR)/etc/init.d/heartbeat
 	install -m 0644 ha.d/heartbeat.service $(DESTDIR)/usr/lib/systemd/system/heartbeat.service
+	install -m 0644 ha.d/package/sysusers $(DESTDIR)/usr/lib/sysusers.d/heartbeat.conf
+	[ -e $(DESTDIR)/etc/logrotate.d/heartbeat ] || install -m 0644 ha.d/package/logrotate $(DESTDIR)/etc/logrotate.d/heartbeat
+	install -d $(DOC)
+	install -m 0644 README.md docs/*.md $(DOC)/
+	install -m 0644 LICENSE $(DOC)/copyright
+	for page in $(PAGES); do \
+		install -d $(MAN)/man$${page##*.}; gzip -9nc $$page >$(MAN)/man$${page##*.}/$${page##*/}.gz; chmod 0644 $(MAN)/man$${page##*.}/$${page##*/}.gz; \
+	done
+	for shell in bash:bash-completion/completions/heartbeat zsh:zsh/vendor-completions/_heartbeat fish:fish/vendor_completions.d/heartbeat.fish; do \
+		install -d $(DESTDIR)/usr/share/$$(dirname $${shell#*:}); \
+		GOARCH= $(GO) run ./cmd/heartbeat completion $${shell%%:*} >$(DESTDIR)/usr/share/$${shell#*:}; chmod 0644 $(DESTDIR)/usr/share/$${shell#*:}; \
+	done
 	@echo "installed; an example to start from is in /usr/share/heartbeat/example"
+
+# Packages. Everything in them depends on the commit alone: names, order, modes and times.
+NFPM ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
+DIST ?= dist
+ARCH := $(shell $(GO) env GOARCH)
+STAGE := $(abspath $(DIST))/stage-$(ARCH)
+PACKAGE_VERSION ?= $(VERSION)$(if $(COMMIT),+$(shell git rev-list --count HEAD 2>/dev/null).g$(subst -,.,$(COMMIT)))
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
+
+stage:
+	rm -rf $(STAGE)
+	umask 022; $(MAKE) -s install DESTDIR=$(STAGE) >/dev/null
+	chmod -R u+rwX,go+rX,go-w $(STAGE)
+	chmod 0600 $(STAGE)/usr/share/heartbeat/example/authkeys
+	find $(STAGE) -exec touch -h -d @$(SOURCE_DATE_EPOCH) {} +
+
+deb rpm: stage
+	STAGE=$(STAGE) ARCH=$(ARCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' GOARCH= $(NFPM) package --config ha.d/package/nfpm.yaml --packager $@ --target $(DIST)/
 
 clean:
 	rm -rf bin dist
