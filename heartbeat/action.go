@@ -120,6 +120,7 @@ type Persist struct {
 	Epochs      map[string]uint64
 	Held        []string
 	StartFenced bool // see Boot
+	Fences      int  // see Boot
 	Clean       bool // see Boot
 }
 

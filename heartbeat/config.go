@@ -85,6 +85,8 @@ type Config struct {
 
 	Fencing        bool          // a STONITH device is configured for the peer
 	FenceDelay     time.Duration // the standby waits this long before it fences; negative: twice the measured time of the device and a second
+	FenceMost      int           // after so many resets of the peer a person is asked, unless it stayed in between; 0 for never
+	FenceCalm      time.Duration // how long it must be heard without a silence of deadtime to have stayed
 	Start          StartPolicy   // what to do when the peer is not heard within Initdead of a start
 	Watchdog       time.Duration // this machine is reset when this daemon does not run for so long; 0: no watchdog
 	HopFudge       int           // ttl field = HopFudge + nodes + ping nodes
@@ -119,4 +121,7 @@ type Boot struct {
 	// politely. After an unclean end a second reset at a start waits for a person, so that two nodes that do not hear each other do not go
 	// on resetting one another.
 	StartFenced, Clean bool
+
+	// Fences is how often the peer was reset since it was last heard for Config.FenceCalm without a break.
+	Fences int
 }

@@ -23,6 +23,8 @@ type fencing struct {
 	due       time.Duration // when to begin or try again
 	notBefore time.Duration // this node was cut off itself until shortly before then
 	tries     int
+	run       uint32 // the peer's generation when the first attempt began; 0 for one never heard
+	counted   bool   // this silence is in boot.Fences
 	lastFail  string
 	waiting   string // why nothing is done, "" when something is
 }
@@ -99,6 +101,9 @@ func (n *Node) fenceWaits() string {
 	if why := n.startWaits(); why != "" {
 		return why
 	}
+	if n.fencedTooOften() && !n.fence.counted {
+		return n.whyTooOften()
+	}
 	if len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2, 2*n.cfg.Keepalive)) {
 		n.fence.scheduled = false
 		n.fence.notBefore = n.now.Mono + n.peer.deadtime
@@ -155,6 +160,8 @@ func (n *Node) shoot() {
 	atStart := p.lastHeard == never && !n.startFence
 	if atStart {
 		n.startFence, n.boot.StartFenced = true, true
+	}
+	if n.countFence() || atStart {
 		n.persist()
 	}
 	f.op, f.began = n.op(), n.now.Mono
@@ -184,6 +191,11 @@ func (n *Node) waitFor(why string) {
 			p.name, p.name)
 		n.alarm(alarmFence, fmt.Sprintf("%s was not heard since this node started and nothing is taken over (%s); if it is certainly off, run `heartbeat confirm-dead %s`",
 			p.name, why, p.name))
+	case n.fencedTooOften() && why == n.whyTooOften():
+		n.transition(Crit, why, "Node %s is not reset again and nothing is taken over. If it is certainly off, run `heartbeat confirm-dead %s`; "+
+			"`heartbeat fence reboot --yes` resets it", p.name, p.name)
+		n.alarm(alarmFence, fmt.Sprintf("%s: it is not reset again and nothing is taken over; if it is certainly off, run `heartbeat confirm-dead %s`; "+
+			"`heartbeat fence reboot --yes` resets it", why, p.name))
 	default:
 		n.report(Info, "Node %s is not reset yet: %s", p.name, why)
 	}
@@ -255,13 +267,22 @@ func (n *Node) fenceDone(err error) {
 		n.peerIsOff("the device confirmed that it was reset")
 		return
 	}
-	backoff := min(5*time.Second<<min(f.tries-1, 4), time.Minute)
+	backoff := fenceBackoff(f.tries)
 	f.due = n.now.Mono + backoff
 	f.lastFail = err.Error()
 	n.transition(Crit, f.lastFail, "STONITH of %s failed: nothing is taken over. Retrying in %v; "+
 		"if the node is certainly off, run `heartbeat confirm-dead %s`", n.peer.name, backoff, n.peer.name)
 	n.alarm(alarmFence, fmt.Sprintf("STONITH of %s failed, nothing is taken over (%s); if the node is certainly off, run `heartbeat confirm-dead %s`",
 		n.peer.name, f.lastFail, n.peer.name))
+}
+
+// fenceBackoff is the time between an attempt that failed and the next. From the tenth on it is long enough for a machine to boot: the device
+// may reset it each time and be unable to say so.
+func fenceBackoff(tries int) time.Duration {
+	if tries >= 10 {
+		return 10 * time.Minute
+	}
+	return min(5*time.Second<<min(tries-1, 4), time.Minute)
 }
 
 // peerIsOff is certainty.
@@ -290,13 +311,17 @@ func (n *Node) confirmDead(ev Request) error {
 		return fmt.Errorf("there is no peer in the configuration")
 	case p.life == lifeAlive:
 		return fmt.Errorf("%s is alive: it was heard %v ago", p.name, (n.now.Mono - p.lastHeard).Round(time.Millisecond))
-	case p.life == lifeLeft, n.fence.done:
+	case p.life == lifeLeft:
+		return nil
+	case n.fence.done:
+		n.forgetFences("confirmed by " + ev.By)
 		return nil
 	case p.life == lifeUnknown:
 		p.life = lifeDead
 		n.peerDied("confirmed by " + ev.By + " before initdead was over")
 	}
 	n.endFencing()
+	n.forgetFences("confirmed by " + ev.By)
 	n.transition(Warn, "confirmed by "+ev.By, "Node %s is off", p.name)
 	n.peerIsOff(ev.By + " confirmed that it is off")
 	n.look = looking{done: true}

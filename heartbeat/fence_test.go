@@ -264,18 +264,6 @@ func TestPoliteLeaverIsNotFenced(t *testing.T) {
 	}
 }
 
-// pings answers the echoes of each node for which up is true.
-func (w *world) pings(up *[2]bool) {
-	w.cfg.Pings = []heartbeat.PingConfig{{ID: "ping 10.0.0.254", Name: "10.0.0.254"}}
-	w.echo = func(m *machine, s heartbeat.Send) {
-		if !up[m.index] || !strings.HasPrefix(s.Link, "ping") {
-			return
-		}
-		msg := s.Msg.Clone()
-		w.at(time.Millisecond, func() { m.deliver(heartbeat.Received{Link: s.Link, Msg: msg}) })
-	}
-}
-
 func TestIsolatedNodeNeverFences(t *testing.T) {
 	for _, isolated := range []int{0, 1} { // the active, the standby
 		t.Run(fmt.Sprint(isolated), func(t *testing.T) {
@@ -313,6 +301,108 @@ func TestIsolatedNodeNeverFences(t *testing.T) {
 			t.Errorf("%d shots when a switch that carries everything restarts; it runs on %q", len(w.shots), w.owner())
 		}
 	})
+}
+
+// TestFenceLoopAsksForAPerson: a peer that is reset, comes back and falls silent again, and again. Nothing is lost meanwhile: what it preferred stays
+// where it runs.
+func TestFenceLoopAsksForAPerson(t *testing.T) {
+	again := func(w *world, t *testing.T) (shots int) {
+		t.Helper()
+		before := len(w.shots)
+		w.cutLinks(true)
+		w.run(w.now + 4*time.Second) // deadtime, the device's second, and beta's boot, which does not reach initdead
+		w.cutLinks(false)
+		w.await(t, 5*time.Second, "beta is back", func() bool { return w.nodes[0].node.Status().Peer.State == "active" })
+		w.run(w.now + time.Second)
+		return len(w.shots) - before
+	}
+	loop := func(t *testing.T) *world {
+		w := fencedPair(t, options{device: deviceWorks, fenceDelay: time.Minute, groups: 2, deviceTime: 500 * time.Millisecond}, func(w *world) {
+			w.cfg.Failback, w.cfg.FailbackDelay, w.cfg.Initdead = heartbeat.FailbackOn, 0, 4*time.Second
+		})
+		for i := range fenceMost {
+			if shots := again(w, t); shots != 1 {
+				t.Fatalf("silence %d: %d resets", i+1, shots)
+			}
+		}
+		alpha := w.nodes[0]
+		if !strings.Contains(fmt.Sprint(alpha.alarms), "beta was reset 3 times and never stayed for 20s: find out why") {
+			t.Errorf("the last reset that is made without a person is not told: %+v", alpha.alarms)
+		}
+		if second := strings.Join(w.owners("10.0.0.2"), " "); second != "alpha" {
+			t.Errorf("what beta prefers runs on %q although beta does not stay", second)
+		}
+		return w
+	}
+	t.Run("hold", func(t *testing.T) {
+		w := loop(t)
+		alpha := w.nodes[0]
+		w.cutLinks(true)
+		w.run(w.now + 1100*time.Millisecond)
+		if s := alpha.node.Status().Fencing; s.State != "waiting" || s.Reason != "beta was reset 3 times and never stayed for 20s" {
+			t.Errorf("%+v", s)
+		}
+		if last := alpha.alarms[len(alpha.alarms)-1]; !strings.Contains(last.Text, "`heartbeat confirm-dead beta`") {
+			t.Errorf("alarm %+v", last)
+		}
+		w.nodes[1].powerCut() // else it would shoot alpha, whose count is not its own
+		w.run(w.now + 10*time.Minute)
+		if len(w.shots) != fenceMost {
+			t.Errorf("%d resets after ten minutes", len(w.shots))
+		}
+		if err := alpha.ask(heartbeat.RequestConfirmDead); err != nil || alpha.node.Status().Fencing.State != "confirmed" {
+			t.Errorf("a person's word: %v, %+v", err, alpha.node.Status().Fencing)
+		}
+		w.cutLinks(false)
+		w.nodes[1].powered = true
+		w.nodes[1].start()
+		w.run(w.now + 5*time.Second)
+		if shots := again(w, t); shots != 1 {
+			t.Errorf("%d resets in the first silence after a person looked", shots)
+		}
+	})
+	t.Run("hold after a restart", func(t *testing.T) {
+		w := loop(t)
+		alpha := w.nodes[0]
+		alpha.kill()
+		alpha.start()
+		w.run(w.now + 2*time.Second)
+		w.cutLinks(true)
+		w.run(w.now + 10*time.Second)
+		if s := alpha.node.Status().Fencing; s.State != "waiting" || w.shots[len(w.shots)-1].by == "alpha" && len(w.shots) != fenceMost {
+			t.Errorf("%+v, %d resets", s, len(w.shots))
+		}
+	})
+	t.Run("calm", func(t *testing.T) {
+		w := loop(t)
+		w.run(w.now + 25*time.Second)
+		alpha := w.nodes[0]
+		if last := alpha.alarms[len(alpha.alarms)-1]; last.Key != "fence loop" || last.Text != "" || alpha.boot.Fences != 0 {
+			t.Errorf("after twenty quiet seconds %d resets are counted: %+v", alpha.boot.Fences, last)
+		}
+		if second := strings.Join(w.owners("10.0.0.2"), " "); second != "beta" {
+			t.Errorf("what beta prefers runs on %q although beta stayed", second)
+		}
+		if shots := again(w, t); shots != 1 {
+			t.Errorf("%d resets in the next silence", shots)
+		}
+	})
+}
+
+// TestOnlyResetsCount: a peer that is back before the device did anything was not reset.
+func TestOnlyResetsCount(t *testing.T) {
+	w := fencedPair(t, options{device: deviceFails, deviceTime: time.Second}, nil)
+	for range 2 * fenceMost {
+		w.cutLinks(true)
+		w.run(w.now + 2500*time.Millisecond)
+		w.cutLinks(false)
+		w.run(w.now + 500*time.Millisecond)
+	}
+	for _, m := range w.nodes {
+		if m.boot.Fences != 0 {
+			t.Errorf("%s counts %d resets, its device made none", m.name, m.boot.Fences)
+		}
+	}
 }
 
 func TestStartPolicy(t *testing.T) {

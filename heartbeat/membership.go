@@ -57,6 +57,7 @@ type peer struct {
 	grace      time.Duration // how long this node itself was asleep since it last heard the peer
 	deadtime   time.Duration // as announced by the peer
 	since      time.Duration // when it became active: failback waits from here
+	back       time.Duration // when it was heard again, or first: since then it was never silent for deadtime
 
 	hello      hello // its last hello
 	proven     bool  // it has echoed this run's challenge
@@ -79,7 +80,7 @@ func newPeer(cfg Config) peer {
 func (p *peer) newRun(m wire.Message) {
 	kept := *p
 	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, woken: never, deadtime: kept.deadtime, uuid: kept.uuid,
-		notBefore: kept.notBefore}
+		notBefore: kept.notBefore, back: kept.back}
 	if p.life == lifeLeft {
 		p.life = lifeDead
 	}
@@ -364,6 +365,8 @@ func (n *Node) peerAppears(number) {
 	was := p.life
 	p.life = lifeAlive
 	p.member = ""
+	p.back = n.now.Mono
+	n.countReturn()
 	n.endFencing()
 	if n.boot.StartFenced {
 		n.boot.StartFenced = false
@@ -410,6 +413,7 @@ func (n *Node) watchSilence() {
 	n.classicTick()
 	n.watchIsolation()
 	n.watchPeer()
+	n.followCalm()
 	n.watchMirrors()
 	for _, l := range n.links {
 		n.watchLink(l)
@@ -497,6 +501,7 @@ func (n *Node) comeUp() {
 		for _, g := range n.groups {
 			n.examine(g)
 		}
+		n.tellLoop()
 		n.persist() // from here on the run before is over, and this one has not ended politely
 	}
 	if n.member != memberUp || !n.peerKnown() {

@@ -31,6 +31,8 @@ var mutations = []struct{ name, file, old, new string }{
 	{"a lease that is not shortened at once", "lease.go", "		if g.leased > capped {", "		if false {"},
 	{"answer again without asking", "lease.go", "	if n.cfg.Lease == 0 || silent < n.cfg.Lease {", "	if true {"},
 	{"forget the lease of the run before", "lease.go", "	return boot.Leases[group]\n", "	return 0\n"},
+	{"no end to a fence loop", "fence_loop.go", "return n.cfg.FenceMost > 0 &&", "return false &&"},
+	{"an isolated node fences", "fence.go", "if len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2", "if false && !n.pingHeardWithin(max(n.isolationWindow()/2"},
 	{"leap without looking", "look.go", "	if !n.cfg.Look ||", "	if true ||"},
 }
 
@@ -71,7 +73,7 @@ func survives(t *testing.T, dir string) (string, bool) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not build: %v\n%s", err, out)
 	}
-	for _, which := range []string{"TestScenarios", "TestLease", "TestSimulation$"} {
+	for _, which := range []string{"TestScenarios", "TestLease", "TestSimulation$", "TestNoFenceLoop"} {
 		run := exec.Command(filepath.Join(dir, "mutant.test"), "-test.run", which, "-test.timeout", "60s")
 		run.Dir = filepath.Join(dir, "heartbeat")
 		run.Env = append(os.Environ(), "HEARTBEAT_MUTANT=1", "SIM_SEEDS=150", "SIM_FAILFAST=1")

@@ -242,6 +242,7 @@ func (n *Node) nextWake() Instant {
 	n.isolationDeadline(sooner)
 	n.rx.deadlines(sooner)
 	n.fence.deadlines(sooner)
+	n.calmDeadline(sooner)
 	n.watchdogDeadline(sooner)
 	n.pauseDeadline(sooner)
 	n.classic.deadlines(n, sooner)

@@ -2,6 +2,11 @@ package heartbeat_test
 
 import (
 	"errors"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
 	"time"
 
 	"hapair/heartbeat"
@@ -68,6 +73,9 @@ func (w *world) device(m *machine, a heartbeat.Fence, s *shot) {
 	}
 	w.logf("%s is fenced", target.name)
 	s.hit = true
+	if m.fenceOp == a.Op { // else it was called back, because the other one was there again
+		m.resets.count(w, m)
+	}
 	target.powerCut()
 	w.at(w.rebootAfter(), func() {
 		target.powered = true
@@ -104,6 +112,9 @@ func (w *world) checkShot(m *machine, a heartbeat.Fence) {
 	case m.heard < 0 && w.now-m.started < w.opt.initdead:
 		w.violate("%s fences %s within initdead of its own start", m.name, a.Node)
 	}
+	if w.echo != nil && w.deaf[m.index] && w.now-w.deafSince[m.index] >= w.opt.deadtime {
+		w.violate("%s fences %s, and has itself not reached a ping node for %v", m.name, a.Node, w.now-w.deafSince[m.index])
+	}
 	if a.Kept && m.boot.StartFenced == false {
 		w.violate("%s fences %s at its start before that is on disk", m.name, a.Node)
 	}
@@ -118,4 +129,169 @@ func (w *world) hits() string {
 		}
 	}
 	return string(list)
+}
+
+// fenceMost is heartbeat.Config.FenceMost of the simulation.
+const fenceMost = 3
+
+// resets counts what a machine has its device do, from outside the node, for the invariant that no fence loop goes on: never more resets than
+// fenceMost while the other one is not heard for long enough in between. One that the device makes again within the same silence is the same.
+type resets struct {
+	number int
+	since  time.Duration // from when the other is heard without a break
+	last   struct {
+		run    uint32 // of the machine that asked
+		silent time.Duration
+	}
+}
+
+// heard notes news of the other. What counts as a break is more than any node grants, so that the node may count one that this does not.
+func (r *resets) heard(w *world, m *machine) {
+	if m.heard < 0 || w.now-m.heard > 10*w.opt.deadtime {
+		r.since = w.now
+	}
+	if w.now-r.since >= w.cfg.FenceCalm {
+		r.number = 0
+	}
+}
+
+func (r *resets) count(w *world, m *machine) {
+	if r.number > 0 && r.last.run == m.boot.Generation && r.last.silent == m.heard {
+		return
+	}
+	if m.heard >= 0 && m.heard-r.since >= w.cfg.FenceCalm-2*w.opt.deadtime {
+		r.number = 0 // the node may know better by a heartbeat that came twice
+	}
+	r.last.run, r.last.silent = m.boot.Generation, m.heard
+	if r.number++; r.number > fenceMost {
+		w.violate("a fence loop: %s has had %d machines reset, and was never together with the other one for %v", m.name, r.number, w.cfg.FenceCalm)
+	}
+}
+
+// pings answers the echoes of each node for which up is true.
+func (w *world) pings(up *[2]bool) {
+	w.cfg.Pings = []heartbeat.PingConfig{{ID: "ping 10.0.0.254", Name: "10.0.0.254"}}
+	w.echo = func(m *machine, s heartbeat.Send) {
+		if !up[m.index] || w.deaf[m.index] || !strings.HasPrefix(s.Link, "ping") {
+			return
+		}
+		msg := s.Msg.Clone()
+		w.at(time.Millisecond, func() { m.deliver(heartbeat.Received{Link: s.Link, Msg: msg}) })
+	}
+}
+
+// deafen takes a machine's way to the ping nodes away for a while.
+func (w *world) deafen(m *machine, length time.Duration) {
+	if w.deaf[m.index] {
+		return
+	}
+	w.logf("%s reaches no ping node for %v", m.name, length)
+	w.deaf[m.index], w.deafSince[m.index] = true, w.now
+	w.at(length, func() { w.deaf[m.index] = false })
+}
+
+// fencedOptions draws a pair with devices, one kind after the other.
+func fencedOptions(seed uint64, rng *rand.Rand) options {
+	o := options{
+		keepalive: 100 * time.Millisecond, links: 2, groups: 1 + rng.IntN(2), delay: time.Millisecond, jitter: time.Millisecond,
+		scriptTime: 50 * time.Millisecond, failback: heartbeat.Failback(rng.IntN(3)), fencing: true, device: devices[seed%uint64(len(devices))],
+		fenceDelay: []time.Duration{-1, 0, 2 * time.Second}[rng.IntN(3)], loss: []float64{0, 0, 0.1}[rng.IntN(3)],
+	}
+	o.deadtime = o.keepalive * time.Duration(5+rng.IntN(6))
+	o.initdead = 2 * o.deadtime
+	return o
+}
+
+// trouble makes the nodes lose each other again and again, never long apart: in both directions or in one, by a power cut, a machine that stands
+// still, and with the ping nodes lost to one of them or to both.
+func (w *world) trouble(rounds int) {
+	d := w.opt.deadtime
+	for at, i := 8*d, 0; i < rounds; i++ {
+		w.at(at, func() {
+			length := 2*d + w.upTo(6*d)
+			m := w.nodes[w.rng.IntN(2)]
+			if w.echo != nil && w.rng.IntN(2) == 0 {
+				w.deafen(w.nodes[w.rng.IntN(2)], length)
+			}
+			switch w.rng.IntN(6) {
+			case 0:
+				w.logf("power cut of %s", m.name)
+				m.powerCut()
+				w.at(length, func() { m.powered = true; m.start() })
+			case 1:
+				w.logf("%s pauses for %v", m.name, length)
+				m.paused = true
+				w.at(length, m.resume)
+			case 2:
+				w.logf("nothing from %s arrives for %v", m.name, length)
+				w.cut(length, m.index)
+			case 3:
+				m.request(heartbeat.RequestStop, "")
+				w.at(length, m.start)
+			default:
+				w.logf("all links cut for %v", length)
+				w.cut(length, 0, 1)
+			}
+		})
+		at += 10*d + w.upTo(8*d)
+	}
+}
+
+// cut takes away all links in some directions, for a while.
+func (w *world) cut(length time.Duration, from ...int) {
+	for _, c := range w.links {
+		for _, i := range from {
+			c.up[i] = false
+			w.at(length, func() { c.up[i] = true })
+		}
+	}
+}
+
+// TestNoFenceLoop has pairs with every kind of device lose each other for as long as it takes: whoever shoots whom, by whichever device, there is
+// an end to it, and when the trouble ends everything comes right without a person.
+func TestNoFenceLoop(t *testing.T) {
+	seeds := 48
+	switch more, err := strconv.Atoi(os.Getenv("SIM_SEEDS")); {
+	case os.Getenv("HEARTBEAT_MUTANT") != "" || testing.Short():
+		seeds = 24
+	case err == nil && more > 20*seeds:
+		seeds = more / 20
+	}
+	held := 0
+	for seed := range uint64(seeds) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		w := newWorld(seed, fencedOptions(seed, rng))
+		if seed/uint64(len(devices))%2 == 1 {
+			up := [2]bool{true, true}
+			w.pings(&up)
+		}
+		for _, m := range w.nodes {
+			w.at(w.upTo(2*w.opt.deadtime), m.start)
+		}
+		w.trouble(16)
+		w.run(300 * w.opt.deadtime)
+		w.calm()
+		if w.fault != "" {
+			reportWorld(t, seed, w)
+			return
+		}
+		for _, m := range w.nodes {
+			loops := 0
+			for _, a := range m.alarms {
+				if strings.Contains(a.Text, "was reset 3 times") {
+					loops++
+				}
+			}
+			if loops > 0 {
+				held++
+			}
+			if m.node != nil && m.boot.Fences != 0 {
+				t.Errorf("seed %d: %s still counts %d resets after the calm", seed, m.name, m.boot.Fences)
+			}
+		}
+	}
+	t.Logf("%d pairs, %d nodes asked for a person", seeds, held)
+	if held == 0 {
+		t.Error("no node ever reached the limit: this proves nothing")
+	}
 }

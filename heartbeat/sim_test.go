@@ -36,6 +36,7 @@ type world struct {
 	script     *scenario                          // nil outside scenario files
 	overhear   func(m *machine, s heartbeat.Send) // sees every frame that a node sends; nil: nobody does
 	deaf       [2]bool                            // which machine cannot reach the ping nodes
+	deafSince  [2]time.Duration
 	echo       func(m *machine, s heartbeat.Send) // what becomes of a frame to a ping node; nil: it is lost
 }
 
@@ -88,6 +89,7 @@ type machine struct {
 	started   time.Duration
 	requestID uint64
 	fenceOp   heartbeat.OpID // the attempt under way
+	resets    resets         // how often it had the other one reset
 	alarms    []heartbeat.Alarm
 }
 
@@ -135,6 +137,7 @@ func newWorld(seed uint64, opt options) *world {
 		Nodes: []string{"alpha", "beta"}, Keepalive: opt.keepalive, Deadtime: opt.deadtime, Warntime: opt.deadtime / 2,
 		Initdead: opt.initdead, Deadping: opt.deadtime, Failback: opt.failback, FailbackDelay: 2 * opt.deadtime,
 		HopFudge: 1, MaxRexmitDelay: 250 * time.Millisecond, Managed: true, RetryFailed: 20 * opt.deadtime, Fencing: opt.fencing, FenceDelay: opt.fenceDelay,
+		FenceMost: fenceMost, FenceCalm: 20 * opt.deadtime,
 	}
 	for i := range opt.groups {
 		w.cfg.Groups = append(w.cfg.Groups, heartbeat.Group{Name: fmt.Sprintf("10.0.0.%d", i+1), Preferred: w.cfg.Nodes[i%2], Prepares: opt.prepares})
@@ -309,6 +312,7 @@ func (m *machine) step(ev heartbeat.Event) {
 		seq, _ := strconv.ParseUint(r.Msg.Get("seq"), 16, 64)
 		generation, _ := strconv.ParseUint(r.Msg.Get("hg"), 16, 64)
 		if place := generation<<32 | seq; seq > 0 && place > m.newest {
+			m.resets.heard(w, m)
 			m.newest, m.heard = place, w.now // a copy of what is known proves nothing
 		}
 	}
@@ -370,7 +374,7 @@ func (m *machine) perform(a heartbeat.Action) {
 		m.cancelFence(a)
 	case heartbeat.Persist:
 		m.boot.Epochs, m.boot.Held = a.Epochs, a.Held
-		m.boot.StartFenced, m.boot.Clean = a.StartFenced, a.Clean
+		m.boot.StartFenced, m.boot.Fences, m.boot.Clean = a.StartFenced, a.Fences, a.Clean
 	case heartbeat.Halt:
 		w.logf("%s halts, released %v: %s", m.name, a.Released, a.Reason)
 		if a.Released {

@@ -157,7 +157,7 @@ func (n *Node) consider(g *group) {
 		n.wishFor(g, wishUnable)
 	case n.considerUnfit(g):
 	case g.hold == holdHeld || g.hold == holdAcquiring:
-		if g.wish != wishOffer && p.current && g.peerWish == wishWant && g.peerHold == holdIdle && p.acked >= g.saidAt && (!g.damped() || p.asks(g)) {
+		if g.wish != wishOffer && p.current && g.peerWish == wishWant && g.peerHold == holdIdle && p.acked >= g.saidAt && (!g.damped() && !n.fencedTooOften() || p.asks(g)) {
 			g.damp.byHand = p.asks(g)
 			g.reason = p.name + " asked for it"
 			n.wishFor(g, wishOffer)

@@ -16,7 +16,8 @@ func coreConfig(c *config.Config, managed bool, own func(id string) bool) heartb
 		Node: c.Node, Peer: c.Peer, Nodes: c.Nodes,
 		Keepalive: c.Keepalive, Warntime: c.Warntime, Deadtime: c.Deadtime, Initdead: c.Initdead, Deadping: c.Deadping,
 		Failback: failbacks[c.AutoFailback], FailbackDelay: c.FailbackDelay,
-		Fencing: len(c.FencingLevels()) > 0, FenceDelay: c.FenceDelay, Start: startPolicies[c.StartPolicy], HopFudge: c.HopFudge, MaxRexmitDelay: c.MaxRexmitDelay,
+		Fencing: len(c.FencingLevels()) > 0, FenceDelay: c.FenceDelay, FenceMost: fenceMost, FenceCalm: fenceCalm,
+		Start: startPolicies[c.StartPolicy], HopFudge: c.HopFudge, MaxRexmitDelay: c.MaxRexmitDelay,
 		IPFail: c.IPFail, Managed: managed, RetryFailed: c.RetryFailed,
 		DampMoves: c.DampMoves, DampWindow: c.DampWindow,
 	}

@@ -22,6 +22,12 @@ const (
 	keptPatience     = 5 * time.Second // for the note of an attempt at the start to be on disk
 )
 
+// After fenceMost resets of a peer that never stayed for fenceCalm in between, a person is asked.
+const (
+	fenceMost = 3
+	fenceCalm = 10 * time.Minute
+)
+
 // errNoDevice answers the core where it asks for what nobody can do.
 var errNoDevice = errors.New("no STONITH device is configured")
 
