@@ -85,7 +85,7 @@ type group struct {
 	asked      bool   // a takeover of it was asked for on this node
 	askedUntil time.Duration
 	given      bool          // moved away by hand: auto_failback does not undo what a person did
-	giveBy     time.Duration // an offer that nobody took is withdrawn then
+	giveBy     time.Duration // an offer that nobody took is withdrawn then; a group that nobody made ready for is released then by a node that stops
 	prep       OpID          // running Prepare, 0 for none
 	prepBy     time.Duration // it is not waited for beyond this
 	ready      bool          // prepared for the hand-over that is coming
@@ -115,7 +115,7 @@ func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
 	if g.failed {
 		sooner(g.retryAt)
 	}
-	if g.wish == wishOffer && g.giveBy > 0 {
+	if g.giveBy > 0 && (g.wish == wishOffer || n.stop.asked) {
 		sooner(g.giveBy)
 	}
 	if g.asked {

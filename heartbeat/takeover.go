@@ -170,9 +170,7 @@ func (n *Node) consider(g *group) {
 		// nothing is known for certain of the peer: no new wish, and no old one withdrawn
 	case g.peerHold.runs():
 		switch {
-		case p.hello.leaving:
-			n.wishFor(g, wishWant)
-		case g.peerWish == wishOffer, g.asked, n.failbackDue(g, preferred):
+		case p.hello.leaving, g.peerWish == wishOffer, g.asked, n.failbackDue(g, preferred):
 			if n.prepared(g) {
 				n.wishFor(g, wishWant)
 			}
@@ -524,11 +522,37 @@ func (n *Node) beginStop(ev Request, keep bool) {
 	}
 	n.classicGiveUp()
 	for _, g := range n.groups {
-		if g.hold == holdIdle || g.hold == holdReleasing {
+		if g.hold != holdIdle && g.hold != holdReleasing {
+			g.giveBy = n.now.Mono + leavePatience
+		}
+	}
+	n.leave()
+}
+
+// leavePatience is how long a stopping node goes on serving while the peer makes ready to follow it.
+const leavePatience = preparePatience + time.Second
+
+// leave releases what the stopping node holds, each group as soon as the peer would take it at once, or cannot.
+func (n *Node) leave() {
+	for _, g := range n.groups {
+		if g.giveBy == 0 || g.hold == holdIdle || g.hold == holdReleasing || n.peerMakesReady(g) {
 			continue
 		}
+		if n.now.Mono >= g.giveBy {
+			n.report(Warn, "%s did not make ready for %s within %v: released all the same", n.peer.name, g.Name, leavePatience)
+		}
+		g.giveBy = 0
 		n.release(g, "this node stops")
 	}
+}
+
+// peerMakesReady tells that a group which this node is to let go is soon wanted by a peer that only makes ready for it first.
+func (n *Node) peerMakesReady(g *group) bool {
+	p := &n.peer
+	if g.hold != holdHeld || n.now.Mono >= g.giveBy || p.kind != kindOurs || p.life != lifeAlive || !p.proven || !p.hello.active || p.hello.leaving {
+		return false
+	}
+	return !p.current || g.peerHold == holdIdle && g.peerWish != wishUnable && g.peerWish != wishWant
 }
 
 // stopping carries the polite end on: when everything is released, say so until the peer has heard it, then end.
@@ -541,6 +565,7 @@ func (n *Node) stopping() {
 		n.halt(false, "ended without releasing anything")
 		return
 	}
+	n.leave()
 	for _, g := range n.groups {
 		switch g.hold {
 		case holdIdle:
