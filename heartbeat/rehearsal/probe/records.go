@@ -102,7 +102,9 @@ func within(answers []Answer, window Span) []Answer {
 type Span struct{ From, To time.Duration }
 
 // Overlaps are the stretches of a window in which both nodes answered in the same slot; slots are asked one every period, and slot i
-// began at asked[i]. An answer belongs to the slot that was asked last before it.
+// began at asked[i]. An answer belongs to the slot that was asked last before it. A slot across which the address moved is none of them:
+// one in which one node's answers end a millisecond or more before the other's begin, where the asker was held up between its two
+// questions, and in the slots beside it only the one and only the other answered.
 func Overlaps(answers []Answer, asked []time.Duration, period time.Duration, window Span) []Span {
 	var spans []Span
 	inside := within(answers, window)
@@ -116,19 +118,44 @@ func Overlaps(answers []Answer, asked []time.Duration, period time.Duration, win
 			end = asked[slot+1]
 		}
 		n := 0
-		var mask int
 		for n < len(inside) && (inside[n].At < end || n == 0) {
-			if inside[n].Node != Nobody {
-				mask |= 1 << inside[n].Node
-			}
 			n++
 		}
-		if mask == 3 {
+		if answerers(inside[:n]) == 3 && !moved(answers, asked, slot, inside[:n]) {
 			spans = addSlot(spans, asked[max(slot, 0)], period)
 		}
 		inside = inside[n:]
 	}
 	return spans
+}
+
+// answerers are the nodes that answered, a bit each.
+func answerers(answers []Answer) (mask int) {
+	for _, a := range answers {
+		if a.Node != Nobody {
+			mask |= 1 << a.Node
+		}
+	}
+	return mask
+}
+
+// crossing is how far apart the answers of both nodes in one slot are at least where the address moved between them: they are asked within
+// microseconds, and no hand-over is that short.
+const crossing = time.Millisecond
+
+// moved tells that the address went from one node to the other in a slot.
+func moved(all []Answer, asked []time.Duration, slot int, answers []Answer) bool {
+	if slot < 1 || slot+2 >= len(asked) {
+		return false
+	}
+	first := answers[0].Node
+	next := slices.IndexFunc(answers, func(a Answer) bool { return a.Node != first })
+	if first == Nobody || next < 0 || answers[next].Node == Nobody || answerers(answers[next:]) != 1<<answers[next].Node {
+		return false
+	}
+	before := answerers(within(all, Span{From: asked[slot-1], To: asked[slot] - 1}))
+	after := answerers(within(all, Span{From: asked[slot+1], To: asked[slot+2] - 1}))
+	return answers[next].At-answers[next-1].At >= crossing && before == 1<<first && after == 1<<answers[next].Node
 }
 
 // addSlot appends one slot, and joins it to the span before when they touch.

@@ -84,6 +84,30 @@ func TestMoves(t *testing.T) {
 	}
 }
 
+func TestOverlapsAndMoves(t *testing.T) {
+	asked := []time.Duration{0, 10 * ms, 20 * ms, 30 * ms}
+	in := func(slot int, node int, after time.Duration) probe.Answer {
+		return probe.Answer{At: asked[slot] + after, Node: node}
+	}
+	tests := []struct {
+		name    string
+		answers []probe.Answer
+		want    time.Duration
+	}{
+		{"the asker was held up while the address moved", []probe.Answer{in(0, 0, 0), in(1, 0, 0), in(1, 1, 3*ms), in(2, 1, 0)}, 0},
+		{"both at once", []probe.Answer{in(0, 0, 0), in(1, 0, 0), in(1, 1, ms/10), in(2, 1, 0)}, 10 * ms},
+		{"both in turns", []probe.Answer{in(0, 0, 0), in(1, 0, 0), in(1, 1, 3*ms), in(1, 0, 5*ms), in(2, 1, 0)}, 10 * ms},
+		{"the first goes on", []probe.Answer{in(0, 0, 0), in(1, 0, 0), in(1, 1, 3*ms), in(2, 0, 0), in(2, 1, 3*ms)}, 20 * ms},
+		{"the second came before", []probe.Answer{in(0, 0, 0), in(0, 1, 3*ms), in(1, 0, 0), in(1, 1, 3*ms), in(2, 1, 0)}, 20 * ms},
+		{"the first comes back", []probe.Answer{in(0, 0, 0), in(1, 0, 0), in(1, 1, 3*ms), in(2, 0, 0)}, 10 * ms},
+	}
+	for _, test := range tests {
+		if got := probe.Total(probe.Overlaps(test.answers, asked, 10*ms, probe.Span{To: 40 * ms})); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
 func TestOverlaps(t *testing.T) {
 	asked := []time.Duration{0, 10 * ms, 20 * ms, 30 * ms, 40 * ms}
 	answers := []probe.Answer{
