@@ -88,6 +88,9 @@ type Reply struct {
 // Notify hands a message to the rc.d scripts (protocol section 8.2): status changes and operator-defined types.
 type Notify struct{ Msg wire.Message }
 
+// PeerDigest is what the peer says of its files, scripts and program: the Text of its Digest, "" where it says nothing.
+type PeerDigest struct{ Text string }
+
 // Hook runs the administrator's programs for an event (hooks/EVENT.d).
 type Hook struct {
 	Event  string // became-active, became-standby, peer-lost, peer-back, resource-failed, split-found, split-ended
@@ -144,9 +147,12 @@ func (Fence) action()    {}
 func (CancelFence) action() {}
 func (Alarm) action()       {}
 
-func (Reply) action()   {}
-func (Notify) action()  {}
-func (Hook) action()    {}
+func (Reply) action()  {}
+func (Notify) action() {}
+func (Hook) action()   {}
+
+func (PeerDigest) action() {}
+
 func (Report) action()  {}
 func (Persist) action() {}
 func (Halt) action()    {}

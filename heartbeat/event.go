@@ -89,8 +89,15 @@ type Reconfigure struct {
 	Renamed map[string]string
 }
 
-// Submit is a message that a local program wants sent to the cluster as it is (FIFO, API): operator-defined types.
-type Submit struct{ Msg wire.Message }
+// Submit is a message that a local program wants sent to the cluster as it is (FIFO, API): operator-defined types. It goes on every link, or
+// on one where Link names it; should it be lost there, it is sent again on all.
+type Submit struct {
+	Msg  wire.Message
+	Link string
+}
+
+// Digest is what the daemon found its files, scripts and program to be, as an opaque text of at most a thousand bytes: the peer is told.
+type Digest struct{ Text string }
 
 func (Tick) event()      {}
 func (Received) event()  {}
@@ -104,3 +111,4 @@ func (DeviceChecked) event() {}
 func (Request) event()     {}
 func (Reconfigure) event() {}
 func (Submit) event()      {}
+func (Digest) event()      {}

@@ -66,6 +66,8 @@ type peer struct {
 	bases      string        // its addresses on the service networks
 	lastDirect time.Duration // when it was last heard on a link between the nodes
 	macs       []string      // hardware addresses of its service interfaces
+	digest     string        // what it says of its files, scripts and program
+	clockAhead time.Duration // of its wall clock before this node's, as its last status told
 	leased     bool          // its right to answer ends with its daemon
 	watchdog   time.Duration // its machine is reset when its daemon does not run for so long; 0 for no watchdog
 	idle       bool          // when it died it certainly held nothing
@@ -329,6 +331,7 @@ func (n *Node) peerStatus(m wire.Message, num number) {
 	}
 	n.rx.statusSeq = num.seq
 	p.lastGap = n.now.Mono
+	n.readClock(m)
 	hello, ours := parseHello(m)
 	if ours {
 		n.greet(hello, m)

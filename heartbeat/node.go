@@ -6,8 +6,6 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"time"
-
-	"hapair/heartbeat/wire"
 )
 
 // Node is one half of a pair as a value: feed it events with Step, do what it returns, and call Step with a Tick when Wake
@@ -42,6 +40,7 @@ type Node struct {
 
 	version   uint64 // of the statement about the groups, see statement.go
 	nonce     uint64 // this run's challenge
+	digest    string // see digest.go
 	statusDue time.Duration
 	announce  bool // something changed that the peer should hear now, not at the next keepalive
 
@@ -214,7 +213,9 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 	case Reconfigure:
 		n.reconfigure(ev)
 	case Submit:
-		n.submit(ev.Msg)
+		n.submit(ev)
+	case Digest:
+		n.describe(ev)
 	}
 	_, tick := ev.(Tick)
 	n.watch(tick)
@@ -314,11 +315,12 @@ func (n *Node) transition(level Level, reason, format string, args ...any) {
 }
 
 // submit sends a local program's message as it is.
-func (n *Node) submit(m wire.Message) {
+func (n *Node) submit(ev Submit) {
+	m := ev.Msg
 	if n.member != memberActive || n.mute {
 		n.report(Warn, "Message of type %q not sent: this node is not active yet", m.Kind())
 		return
 	}
-	n.send(m)
+	n.sendOn(ev.Link, m)
 	n.do(Notify{Msg: m})
 }

@@ -42,7 +42,10 @@ type sent struct {
 }
 
 // send completes m with the control fields (protocol section 3.5), remembers it if it is sequenced, and puts it on every link.
-func (n *Node) send(m wire.Message) {
+func (n *Node) send(m wire.Message) { n.sendOn("", m) }
+
+// sendOn is send for one link, or for all where it is "".
+func (n *Node) sendOn(link string, m wire.Message) {
 	if n.mute {
 		return
 	}
@@ -68,7 +71,7 @@ func (n *Node) send(m wire.Message) {
 		}
 		n.tx.history = append(n.tx.history, sent{seq: n.tx.seq, resent: never, msg: m})
 	}
-	n.do(Send{Msg: m})
+	n.do(Send{Link: link, Msg: m})
 }
 
 // acknowledged drops what the peer has.

@@ -25,7 +25,8 @@ import (
 //
 //	hapair-groups=HASH HOLD WISH EPOCH,…      e.g. 3fa29c01hn1f,77e0b212iw3
 //
-// With it go the hardware addresses of the sender's service interfaces, in a third field, hapair-macs.
+// With it go the hardware addresses of the sender's service interfaces, in a third field, hapair-macs, and what its files, scripts and
+// program are, in hapair-digest (digest.go).
 //
 // A status is therefore small when nothing changes, and a lost statement is said again with the next heartbeat without any timer.
 const (
@@ -222,6 +223,7 @@ func (n *Node) greet(h hello, m wire.Message) {
 	if text, ok := m.Lookup(fieldGroups); ok && h.version > p.seen {
 		n.readStatement(text)
 		n.readBases(m)
+		n.readDigest(m)
 		p.macs = strings.FieldsFunc(m.Get(fieldMACs), func(c rune) bool { return c == ',' })
 		p.seen = h.version
 		n.announce = true // let it know that it was understood
@@ -300,6 +302,9 @@ func (n *Node) publish() {
 		}
 		if len(n.cfg.Bases) > 0 {
 			m.Add(fieldBases, strings.Join(n.cfg.Bases, ","))
+		}
+		if n.digest != "" {
+			m.Add(fieldDigest, n.digest)
 		}
 	}
 	n.send(m)

@@ -32,6 +32,8 @@ type PeerStatus struct {
 	Deadtime    time.Duration // what it announced
 	Reachable   bool
 	LostPackets uint64
+	ClockAhead  time.Duration // of its wall clock before this node's, to half a second; 0 when never heard
+	MACs        []string      // hardware addresses that answer for it, as it announced them
 }
 
 // FencingStatus is what is being done to make certain that a silent peer is off.

@@ -19,6 +19,7 @@ func (n *Node) Status() Status {
 		Peer: PeerStatus{
 			Name: p.name, State: n.peerState(), Kind: p.kind.String(), Holds: n.holds(p.name), Generation: n.rx.generation,
 			UUID: p.uuid, LastHeard: p.lastHeard, Deadtime: p.deadtime, Reachable: p.life == lifeAlive, LostPackets: n.rx.lostTotal,
+			ClockAhead: p.clockAhead, MACs: slices.Clone(p.macs),
 		},
 	}
 	for _, l := range n.links {
