@@ -149,7 +149,7 @@ func (n *Node) noticeLapse(silent time.Duration) {
 	if lapsed {
 		n.look = looking{} // what was seen before the sleep is stale
 		n.doubtUntil = n.now.Mono + n.heartbeatInterval()*3/2
-		n.transition(Warn, "stood still for "+silent.Round(time.Millisecond).String()+", longer than the lease "+n.cfg.Lease.String(),
+		n.transition(Warn, "sent nothing for "+silent.Round(time.Millisecond).String()+", longer than the lease "+n.cfg.Lease.String(),
 			"The right to answer has lapsed; asking %s before answering again", n.peer.name)
 		n.resetBeliefs()
 	}

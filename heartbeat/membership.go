@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -246,7 +247,7 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 		n.noticeLapse(silent)
 		return
 	}
-	reason := "stood still for " + overslept.Round(time.Millisecond).String() + ", longer than deadtime " + n.cfg.Deadtime.String() +
+	reason := fmt.Sprintf("stood still for %v and sent nothing for %v, deadtime is %v", overslept.Round(time.Millisecond), silent.Round(time.Millisecond), n.cfg.Deadtime) +
 		": the peer may have taken over"
 	n.transition(Crit, reason, "This node lets go of everything")
 	for _, g := range n.groups {
