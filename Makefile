@@ -85,6 +85,7 @@ install: build
 	[ -e $(ETC)/README ] || install -m 0644 ha.d/README $(ETC)/README
 	install -m 0755 ha.d/init.d/heartbeat $(DESTDIR)/etc/init.d/heartbeat
 	install -m 0644 ha.d/heartbeat.service $(DESTDIR)/usr/lib/systemd/system/heartbeat.service
+	install -m 0644 ha.d/heartbeat.service $(SHARE)/heartbeat.service
 	install -m 0644 ha.d/package/sysusers $(DESTDIR)/usr/lib/sysusers.d/heartbeat.conf
 	[ -e $(DESTDIR)/etc/logrotate.d/heartbeat ] || install -m 0644 ha.d/package/logrotate $(DESTDIR)/etc/logrotate.d/heartbeat
 	install -d $(DOC)
