@@ -22,6 +22,7 @@ LDFLAGS := -s -w -X hapair/heartbeat/daemon.Version=$(VERSION)$(if $(COMMIT),+$(
 FUZZTIME ?= 20s
 REPEAT ?= 20
 PAIR := testdata/cluster/two-links
+FENCING := fence-power-cut,fence-delay,fence-levels,fence-fails,fence-partition,fence-apart
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/heartbeat ./cmd/heartbeat
@@ -59,6 +60,7 @@ full: test interop vm
 	SIM_SEEDS=100000 $(GO) test -timeout 2h -run TestSimulation -v ./heartbeat | tail -n 5
 	for round in 2 3 4 5; do bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR); done
 	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
+	bin/heartbeat rehearse --brief --repeat 5 --scenario $(FENCING) testdata/cluster/fencing
 
 # The classic layout (protocol section 0.1), so that operators' scripts find what they call.
 LIBEXEC := $(DESTDIR)/usr/libexec/heartbeat

@@ -14,10 +14,11 @@ import (
 // copies writes each node's private /etc/ha.d.
 type copies struct {
 	pair    *pair
-	source  string   // the directory that is rehearsed
-	real    bool     // run the scripts of the directory themselves
-	failing bool     // the first group ends in a resource that can be told to fail
-	lost    []string // of heartbeat.toml, which is played as the three files that say the same
+	source  string     // the directory that is rehearsed
+	real    bool       // run the scripts of the directory themselves
+	failing bool       // the first group ends in a resource that can be told to fail
+	fencing *fencePlan // devices of the laboratory; nil for none
+	lost    []string   // of heartbeat.toml, which is played as the three files that say the same
 }
 
 // harmless are resources that this program has built in and that touch nothing but the network of their own machine, which
@@ -63,7 +64,9 @@ func (c copies) notices() []string {
 		return nil
 	}
 	for line := range strings.Lines(string(text)) {
-		if why := c.omit(line); why != "" {
+		if why := c.omit(line); why != "" && c.fencing != nil && strings.HasPrefix(strings.TrimSpace(line), "stonith") {
+			all = append(all, fmt.Sprintf("%s is played by a power switch of the laboratory (%s)", strings.TrimSpace(line), why))
+		} else if why != "" {
 			all = append(all, fmt.Sprintf("left out of ha.cf: %s (%s)", strings.TrimSpace(line), why))
 		}
 	}
@@ -139,6 +142,15 @@ func (c copies) write(dir string, n nodeFiles) error {
 			return err
 		}
 	}
+	if c.fencing != nil {
+		plugins := filepath.Join(dir, "stonith.d")
+		if err := os.MkdirAll(plugins, 0o755); err != nil {
+			return fmt.Errorf("make %s: %w", plugins, err)
+		}
+		if err := writeFile(filepath.Join(plugins, powerPlugin), powerScript, 0o755); err != nil {
+			return err
+		}
+	}
 	return c.writeStandIns(filepath.Join(dir, "resource.d"), n.classic)
 }
 
@@ -153,10 +165,16 @@ func (c copies) haCF(text string, n nodeFiles) string {
 		if slices.Contains(n.replaces, name) || c.omit(line) != "" {
 			continue
 		}
+		if line = withoutFencing(line); line == "" {
+			continue
+		}
 		if name == "ucast" || name == "ucast6" {
 			line = c.unicast(line, n.node)
 		}
 		b.WriteString(strings.TrimRight(line, "\r\n") + "\n")
+	}
+	if c.fencing != nil {
+		b.WriteString(c.fencing.text())
 	}
 	return b.String()
 }

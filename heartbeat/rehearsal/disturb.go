@@ -73,21 +73,28 @@ func (w *world) setLoss(loss [2]int) error {
 			e.Lose(float64(loss[i]) / 100)
 		}
 	}
-	var b strings.Builder
-	b.WriteString("add table bridge rehearsal\ndelete table bridge rehearsal\ntable bridge rehearsal {\n")
-	b.WriteString(" chain forward {\n  type filter hook forward priority 0; policy accept;\n")
+	var rules strings.Builder
 	for _, n := range w.pair.networks {
 		for i, from := range w.nodes {
 			to := w.nodes[1-i]
-			if loss[i] > 0 && from.machine != nil && to.machine != nil {
+			if loss[i] > 0 && w.works(from) && w.works(to) {
 				chance := fmt.Sprintf("numgen random mod 100 < %d", loss[i])
 				if loss[i] >= 100 {
 					chance = "" // nft refuses what is always true
 				}
-				fmt.Fprintf(&b, "  iifname %q oifname %q %s drop\n", from.machine.Ports[n.index].Name, to.machine.Ports[n.index].Name, chance)
+				fmt.Fprintf(&rules, "  iifname %q oifname %q %s drop\n", from.machine.Ports[n.index].Name, to.machine.Ports[n.index].Name, chance)
 			}
 		}
 	}
+	return filterBridges(rules.String())
+}
+
+// filterBridges has the switches drop what the rules name, and nothing else.
+func filterBridges(rules string) error {
+	var b strings.Builder
+	b.WriteString("add table bridge rehearsal\ndelete table bridge rehearsal\ntable bridge rehearsal {\n")
+	b.WriteString(" chain forward {\n  type filter hook forward priority 0; policy accept;\n")
+	b.WriteString(rules)
 	b.WriteString(" }\n}\n")
 	nft, err := findNft()
 	if err != nil {

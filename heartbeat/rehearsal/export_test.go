@@ -134,3 +134,16 @@ func NewTestReport(limit float64, outages ...float64) Report {
 	r.summarise(s, [2]string{Hapair, Hapair})
 	return r
 }
+
+// CopiesFor is what the first node's files would be in a scenario.
+func CopiesFor(dir, to, name string) error {
+	found, err := findScenarios([]string{name})
+	if err != nil {
+		return err
+	}
+	c := copies{source: dir, fencing: found[0].fence}
+	if c.pair, err = readPair(dir); err != nil {
+		return err
+	}
+	return c.write(to, nodeFiles{})
+}

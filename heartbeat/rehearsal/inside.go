@@ -131,6 +131,12 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	if s.needs&oursBoth != 0 && impls != [2]string{Hapair, Hapair} {
 		return "linux-ha does not know how"
 	}
+	if s.needs&fencingDevice != 0 && !p.fencing {
+		return "these files name no fencing device"
+	}
+	if s.needs&fencingDevice != 0 && impls != [2]string{Hapair, Hapair} {
+		return "the laboratory's fencing devices are for hapair on both nodes"
+	}
 	if s.needs&gateway != 0 && len(p.services) == 0 {
 		return "these files name no addresses, so there is no client to be the gateway"
 	}
@@ -158,7 +164,7 @@ func (j job) effective(l *lab.Lab, s scenario) (copies, error) {
 	if err != nil {
 		return copies{}, err
 	}
-	c := copies{source: dir, real: j.RealScripts, failing: s.needs&failingStart != 0}
+	c := copies{source: dir, real: j.RealScripts, failing: s.needs&failingStart != 0, fencing: s.fence}
 	if j.Dir == "" {
 		err = writeShipped(dir)
 	} else {

@@ -60,6 +60,7 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		}
 	}
 	r.judgeThrough(&result, window)
+	r.judgeResets(p, &result, window.From)
 	if !reached && len(result.Failures) == 0 {
 		result.fail("not everything was in place %v after the first step", r.patienceOf(p))
 	}
@@ -199,7 +200,7 @@ func (r *run) accounts(p *Phase) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for _, n := range r.world.nodes {
-		if n.machine == nil || !n.running {
+		if !r.world.works(n) || !n.running {
 			continue
 		}
 		if n.daemon != nil {

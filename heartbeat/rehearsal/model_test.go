@@ -41,6 +41,9 @@ func TestPredict(t *testing.T) {
 		{off, "partition-short", "start: alpha beta, partition: alpha beta"},
 		{one, "partition-gateway", "start: beta, partition: beta, heal: beta"},
 		{one, "partition", "start: beta, partition: alpha, heal: alpha"},
+		{off, "fence-power-cut", "start: alpha beta, cut: beta beta"},
+		{off, "fence-fails", "start: alpha beta, cut: nobody beta, confirm: beta beta"},
+		{one, "fence-partition", "start: beta, cut: beta, boot: beta, heal: beta"},
 	}
 	for _, test := range tests {
 		t.Run(test.scenario, func(t *testing.T) {

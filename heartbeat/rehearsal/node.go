@@ -18,6 +18,7 @@ type node struct {
 	impl    implementation
 	etc     string       // its /etc/ha.d, as the laboratory sees it
 	lib     string       // its /var/lib/heartbeat
+	power   string       // its line to the power switches; "" where there are none
 	machine *lab.Machine // nil while it has no power
 	daemon  *lab.Process // of hapair, while it runs or after it ended
 	running bool         // the daemon was started and neither stopped nor killed
@@ -48,6 +49,9 @@ func (w *world) boot(ctx context.Context, n *node) error {
 			{Source: w.binary, Target: hapairBinary},
 		},
 	}
+	if n.power != "" {
+		spec.Binds = append(spec.Binds, lab.Bind{Source: n.power, Target: powerDir})
+	}
 	ttl := fmt.Sprint(probe.NodeTTL(n.index))
 	spec.Sysctls["net/ipv4/ip_default_ttl"] = ttl
 	spec.Sysctls["net/ipv6/conf/all/hop_limit"] = ttl
@@ -69,7 +73,7 @@ func (w *world) boot(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	n.machine = m
+	w.setMachine(n, m)
 	w.follow(n)
 	go w.watchPower(n, m)
 	return n.impl.prepare(ctx, n)
@@ -90,7 +94,8 @@ func (w *world) powerOff(n *node) {
 	}
 	w.expect(n.machine)
 	n.machine.PowerOff()
-	n.machine, n.daemon, n.running = nil, nil, false
+	w.setMachine(n, nil)
+	n.daemon, n.running = nil, false
 }
 
 // lastLines is the end of a text, on one line.

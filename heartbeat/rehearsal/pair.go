@@ -24,6 +24,7 @@ type pair struct {
 	groups   []haresources.Group
 	scripts  []haresources.Resource // resources that are no addresses
 	port     int                    // UDP port of the heartbeats
+	fencing  bool                   // they have a fencing device
 	alone    map[string]bool        // ucast devices for which the file names one of the two addresses only
 }
 
@@ -87,6 +88,7 @@ func newPair(cfg *config.Config) (*pair, error) {
 		nodes: [2]string(cfg.Nodes), groups: cfg.Table.Groups, alone: map[string]bool{},
 		timing: timing{keepalive: cfg.Keepalive, deadtime: cfg.Deadtime, initdead: cfg.Initdead, failback: cfg.AutoFailback},
 	}
+	p.fencing = len(cfg.FencingLevels()) > 0
 	if err := p.addServices(cfg.Table); err != nil {
 		return nil, err
 	}

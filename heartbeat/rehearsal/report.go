@@ -45,6 +45,7 @@ type Phase struct {
 	Owners        map[string]string `json:"owners"`           // who answers for each address in the end
 	Strips        []Strip           `json:"strips,omitempty"` // who answered when, one for each address
 	Costs         []Cost            `json:"costs,omitempty"`
+	Resets        []string          `json:"resets,omitempty"` // nodes that a fencing device switched off
 	Failures      []string          `json:"failures,omitempty"`
 }
 

@@ -183,7 +183,7 @@ func (r *run) awaitSettled(ctx context.Context) error {
 	for {
 		all := true
 		for _, n := range r.world.nodes {
-			if !n.running || n.machine == nil {
+			if !n.running || !r.world.works(n) {
 				continue
 			}
 			ok, err := n.impl.settled(ctx, n)

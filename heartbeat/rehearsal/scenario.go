@@ -11,6 +11,7 @@ type scenario struct {
 	about  string            // one line
 	set    map[string]string // directives of ha.cf that it needs; "" removes one
 	needs  need
+	fence  *fencePlan // the laboratory's fencing devices that take the place of those in the files; nil for none at all
 	start  start
 	phases []phase
 }
@@ -19,12 +20,13 @@ type scenario struct {
 type need int
 
 const (
-	twoMedia     need = 1 << iota // two heartbeat media
-	packetLoss                    // the nft program
-	failingStart                  // a resource that can be told to fail
-	oursBoth                      // both nodes run hapair: linux-ha does not know such a thing
-	gateway                       // a host that both nodes can ask for their way: there is one where there are clients
-	oursActive                    // the first node runs hapair: of linux-ha it is known that it does this wrong
+	twoMedia      need = 1 << iota // two heartbeat media
+	packetLoss                     // the nft program
+	failingStart                   // a resource that can be told to fail
+	oursBoth                       // both nodes run hapair: linux-ha does not know such a thing
+	gateway                        // a host that both nodes can ask for their way: there is one where there are clients
+	fencingDevice                  // the files name a device, so that there is something to rehearse
+	oursActive                     // the first node runs hapair: of linux-ha it is known that it does this wrong
 )
 
 // start is how the pair comes up before the first phase.
@@ -51,13 +53,14 @@ type phase struct {
 	steps []step
 	hold  span // how long things must stay as they are afterwards; half a second at least
 
-	outage  limits // longest stretch without answers, for each address
-	dual    limits // time in which both nodes answered, summed for each address
-	serves  limits // until every address answers from where it belongs, from the first step on
-	anyNode pairs  // with these implementations either node may be the holder in the end
-	mayStay pairs  // with these the node that lost the addresses may go on answering for them
-	cost    *cost  // what the daemon may use; measured either way
-	moves   int    // how often the answering node may change for one address, beside where the addresses must move
+	outage  limits       // longest stretch without answers, for each address
+	dual    limits       // time in which both nodes answered, summed for each address
+	serves  limits       // until every address answers from where it belongs, from the first step on
+	anyNode pairs        // with these implementations either node may be the holder in the end
+	mayStay pairs        // with these the node that lost the addresses may go on answering for them
+	cost    *cost        // what the daemon may use; measured either way
+	resets  map[role]int // how often a fencing device switches each node off
+	moves   int          // how often the answering node may change for one address, beside where the addresses must move
 }
 
 // cost is what one node's daemon uses.

@@ -30,8 +30,10 @@ type world struct {
 	out      *reporter
 	followed [2]bool
 
-	mu    sync.Mutex
-	downs map[*lab.Machine]bool // machines that were cut on purpose
+	mu      sync.Mutex
+	downs   map[*lab.Machine]bool // machines that were cut on purpose
+	resets  []reset               // by fencing devices
+	refused []time.Duration       // when a fencing device said that it failed
 }
 
 // client is who uses the floating addresses of one network, and who watches over that. The observer is another host: what
@@ -68,6 +70,11 @@ func (w *world) build(ctx context.Context, impls [2]implementation) error {
 		if w.nodes[i], err = w.newNode(i, impls[i]); err != nil {
 			return err
 		}
+		if err := w.addPower(w.nodes[i]); err != nil {
+			return err
+		}
+	}
+	for i := range w.nodes {
 		if err := w.boot(ctx, w.nodes[i]); err != nil {
 			return err
 		}

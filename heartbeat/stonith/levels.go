@@ -58,7 +58,7 @@ func (l *Levels) Fence(ctx context.Context, node string, how Verb) (Evidence, er
 		last = err
 		failed = append(failed, l.place(i)+err.Error())
 		if i < len(l.levels)-1 {
-			l.log(Warn, fmt.Sprintf("STONITH: %s failed for %s, trying the next one: %v", l.place(i), node, err))
+			l.log(Warn, fmt.Sprintf("STONITH: level %d failed for %s, trying the next one: %v", i+1, node, err))
 		}
 	}
 	if len(l.levels) == 1 {

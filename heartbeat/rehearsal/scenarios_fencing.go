@@ -1,0 +1,75 @@
+package rehearsal
+
+import "time"
+
+// What a device of the laboratory takes, and how a takeover through one is bounded.
+const deviceTakes = time.Second
+
+// afterFencing bounds a takeover from a node that fell silent and had to be switched off first: deadtime, the delay, the device, and ten
+// milliseconds; scripts is how many programs run one after the other for it.
+func afterFencing(delay time.Duration, scripts int) limits {
+	more := deviceTakes + delay + time.Duration(scripts-1)*5*time.Millisecond
+	return limits{ours: &bound{span: span{deadtimes: 1, plus: more + hiccup}, median: &span{deadtimes: 1, plus: more + planned}}}
+}
+
+// The laboratory's devices.
+var (
+	goodSwitch = powerSwitch{name: "switch", took: deviceTakes}
+	badSwitch  = powerSwitch{name: "unreachable", fails: true}
+)
+
+// noDelay is for standbys that need not wait for an active node to shoot first.
+var noDelay = []string{"fence-delay=0"}
+
+// fencing are scenarios of pairs with a device that switches the other machine off.
+func fencing() []scenario {
+	cut := func(delay time.Duration, scripts int) []phase {
+		return []phase{{name: "cut", steps: []step{{do: powerCut, on: active}}, hold: span{deadtimes: 1}, outage: afterFencing(delay, scripts), dual: single(),
+			resets: map[role]int{active: 1}}}
+	}
+	// The standby waits twice the time that its device's check took, which is that of a shell script, and a second.
+	const checked = 2 * 50 * time.Millisecond
+	return []scenario{
+		{name: "fence-power-cut", about: "the active node loses power; a fencing device that takes a second makes certain of it, without delay",
+			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{goodSwitch}, pragmas: noDelay}, phases: cut(0, 1)},
+		{name: "fence-delay", about: "the same, with the delay that a standby waits by default before it fences",
+			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: cut(time.Second+checked, 1)},
+		{name: "fence-levels", about: "the active node loses power; the first fencing device fails, that of the next level works",
+			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{badSwitch, goodSwitch}, pragmas: noDelay}, phases: cut(0, 3)},
+		{name: "fence-fails", about: "the active node loses power and the fencing device fails: nothing is taken over, until a person confirms",
+			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{badSwitch}, pragmas: noDelay}, phases: []phase{
+				{name: "cut", steps: []step{{do: powerCutHeld, on: active}, {do: awaitAlarm, on: standby}}, hold: oneDeadtime},
+				{name: "confirm", steps: []step{{do: confirmDead, on: standby}}, serves: limits{ours: within(300 * time.Millisecond)}}}},
+		{name: "fence-partition", about: "all heartbeat links fail between two healthy nodes: the active one fences the other, which boots, joins nothing and fences nobody",
+			needs: fencingDevice | packetLoss, set: noMirrors, fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
+				{name: "cut", steps: []step{{do: cutHeartbeats, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
+					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}},
+				{name: "boot", steps: []step{{do: bootMachine, on: standby}, {do: startDaemon, on: standby}}, hold: span{initdeads: 1, deadtimes: 4, plus: 6 * time.Second},
+					outage: undisturbed(), dual: single()},
+				{name: "heal", steps: []step{{do: joinHeartbeats, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "fence-apart", about: "the same, and the nodes do not reach each other's addresses either", needs: fencingDevice, set: noMirrors,
+			fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
+				{name: "cut", steps: []step{{do: partition, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
+					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}}}},
+	}
+}
+
+var (
+	powerCutHeld = verb{words: "cut the power of %[1]s", do: doPowerCut, predict: func(m *model, node int, _ step) { m.loseHeld(node) }}
+	awaitAlarm   = verb{words: "wait for the alarm of %[1]s and its second attempt", do: doAwaitAlarm}
+	confirmDead  = verb{words: "heartbeat confirm-dead on %[1]s", do: doConfirm, predict: func(m *model, node int, _ step) { m.lose(1 - node) }}
+	awaitReset   = verb{words: "wait until a device has switched %[1]s off", do: doAwaitReset}
+
+	cutHeartbeats  = verb{words: "lose every heartbeat between the nodes; all else still passes", do: doCutHeartbeats(true)}
+	joinHeartbeats = verb{words: "let the heartbeats pass again", do: doCutHeartbeats(false)}
+)
+
+// loseHeld predicts the end of a node of which the other one cannot be certain.
+func (m *model) loseHeld(node int) {
+	m.up[node] = false
+	for i := range m.owner {
+		if m.owner[i] == node {
+			m.owner[i] = nobody
+		}
+	}
+}
