@@ -65,9 +65,10 @@ type Config struct {
 	StonithHosts []StonithHost // all `stonith_host` lines, of other hosts too
 	Watchdog     string        // device path, "" when absent
 
-	Env        []Directive // `env NAME=VALUE`, exported to children as HA_NAME, in the order of the file
-	Directives []Directive // every directive with its last raw value, then the defaults: HA_<name> and hbparameter
-	Pragmas    []Pragma    // `#hapair: key=value` of ha.cf, and what heartbeat.toml says instead
+	Env        []Directive    // `env NAME=VALUE`, exported to children as HA_NAME, in the order of the file
+	Directives []Directive    // every directive with its last raw value, then the defaults: HA_<name> and hbparameter
+	Lines      map[string]int // where File gives what has one value: the line by directive or pragma; absent for defaults
+	Pragmas    []Pragma       // `#hapair: key=value` of ha.cf, and what heartbeat.toml says instead
 
 	FailbackDelay time.Duration // pragma failback-delay
 	RetryFailed   time.Duration // pragma retry-failed

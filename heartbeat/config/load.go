@@ -55,6 +55,7 @@ func (l *loader) loadClassic() {
 	l.readTable()
 	l.readKeys(authkeysFile)
 	if p != nil {
+		p.noteLines()
 		p.crossCheck()
 		l.checkTable()
 		p.checkWatchdog()
@@ -99,6 +100,7 @@ func (l *loader) loadTOML() {
 		return
 	}
 	r := parseTOML(l.cfg, path, data, &l.faults)
+	r.noteLines()
 	l.readTOMLKeys(r)
 	if !r.broken {
 		r.crossCheck()

@@ -42,6 +42,7 @@ type engine struct {
 	sd      *supervisor
 	leases  *leases   // nil keeps none
 	dog     *watchdog // nil where none is configured
+	compare *comparer // nil compares nothing with the peer
 
 	loop  *loop
 	ended chan struct{} // closed when the loop has ended
@@ -276,6 +277,8 @@ func (e *engine) act(a heartbeat.Action) {
 		e.hook(a)
 	case heartbeat.Report:
 		e.report(a)
+	case heartbeat.PeerDigest:
+		e.compare.heard(a.Text)
 	case heartbeat.Persist:
 		if e.keeper != nil {
 			e.keeper.keep(a)
@@ -312,7 +315,7 @@ func (e *engine) alarm(a heartbeat.Alarm) {
 
 // notify queues the rc.d script of a message.
 func (e *engine) notify(m wire.Message) {
-	if e.letter(m) || e.scripts.rc == nil {
+	if e.letter(m) || e.peerCalls().message(m) || e.scripts.rc == nil {
 		return
 	}
 	m = m.Clone()

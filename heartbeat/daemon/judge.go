@@ -33,6 +33,11 @@ func (s *Status) judge() {
 			}
 		}
 	}
+	if s.Files != nil {
+		for _, text := range s.Files.degrading {
+			degraded("not the same on both nodes: %s", text)
+		}
+	}
 	for _, p := range s.Pings {
 		if !p.Up {
 			degraded("ping node %s does not answer this node", p.Name)

@@ -316,6 +316,7 @@ func boot(t *testing.T, c *config.Config, cables map[string]*cable, generation u
 		t.Fatal(err)
 	}
 	n.engine = e
+	e.compare = newComparer(ctx, e)
 	go func() {
 		defer close(n.over)
 		n.halted <- e.run(ctx)
@@ -328,6 +329,7 @@ func (n *labNode) end() {
 	n.kill()
 	<-n.over
 	n.groups.tasks.Wait()
+	n.compare.calls.tasks.Wait()
 	n.rc.wait()
 	n.hooks.wait()
 	n.log.Close()

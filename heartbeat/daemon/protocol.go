@@ -29,6 +29,7 @@ const (
 	CommandStop        Command = "stop"         // release everything and end
 	CommandQuit        Command = "quit"         // end and leave the resources running
 	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults
+	CommandCompare     Command = "compare"      // ask the peer for what its files are; Reply.Comparison
 	CommandUpgrade     Command = "upgrade"      // replace this daemon by the program on disk; Reply.Value: its version
 	CommandDebug       Command = "debug"        // Level: of the log
 	CommandResource    Command = "resource"     // Name: a resource, Which: start, stop or monitor, Level 1: even where its group is not held; Reply.Resource
@@ -58,6 +59,8 @@ type Reply struct {
 	Status *Status `json:"status,omitempty"`
 
 	Resource *haresources.ResourceStatus `json:"resource,omitempty"`
+
+	Comparison *Comparison `json:"comparison,omitempty"`
 }
 
 // StatusSchema is the version of Status: it grows only when a key changes its meaning or goes.
@@ -101,6 +104,7 @@ type Status struct {
 	Alarms      []string         `json:"alarms"`
 	Keys        *KeysView        `json:"keys,omitempty"`
 	Fencing     *FencingView     `json:"fencing,omitempty"` // nil where no STONITH device is configured
+	Files       *FilesView       `json:"files,omitempty"`   // whether both nodes have the same; nil without a peer
 
 	PausedMS    int64  `json:"paused_ms,omitempty"` // for how much longer takeovers are suspended
 	DeadtimeMS  int64  `json:"deadtime_ms"`
@@ -121,6 +125,8 @@ type PeerView struct {
 	LastHeardMS int64    `json:"last_heard_ms"`
 	DeadtimeMS  int64    `json:"deadtime_ms,omitempty"` // what it announced
 	Lost        uint64   `json:"lost_packets"`
+
+	ClockAheadMS int64 `json:"clock_ahead_ms,omitempty"` // of its wall clock before this node's, to half a second
 }
 
 // LinkView is one heartbeat medium.

@@ -133,6 +133,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	if e.checks != nil {
 		e.checks.apply(c.Checks)
 	}
+	e.compare.changed()
 	return nil
 }
 

@@ -82,6 +82,8 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 		e.log.Infof("Reload asked for by %s", who)
 		faults, err := e.reload(ctx)
 		return Reply{OK: err == nil, Error: sentence(err), Faults: faults}
+	case CommandCompare:
+		return e.answerCompare(ctx)
 	case CommandUpgrade:
 		return e.answerUpgrade(ctx, who)
 	case CommandTable:

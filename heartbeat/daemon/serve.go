@@ -40,6 +40,8 @@ func (n *node) serve(ctx, parent context.Context) error {
 	stopParent := context.AfterFunc(parent, func() { n.stop("its caller") })
 	defer stopParent()
 	if n.config.Peer != "" {
+		e.compare = newComparer(ctx, e)
+		e.groups.tasks.Go(func() { e.compare.run(e.groups.calm) })
 		e.fencing.tasks.Go(e.fencing.watch)
 	}
 	control.start()

@@ -109,7 +109,7 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 	p := c.Peer
 	s.Peer = PeerView{
 		Name: p.Name, State: p.State, Holds: list(p.Holds), Kind: p.Kind, Generation: p.Generation, LastHeardMS: age(now.Mono, p.LastHeard),
-		DeadtimeMS: p.Deadtime.Milliseconds(), Lost: p.LostPackets,
+		DeadtimeMS: p.Deadtime.Milliseconds(), Lost: p.LostPackets, ClockAheadMS: p.ClockAhead.Milliseconds(),
 	}
 	if p.UUID != [16]byte{} {
 		s.Peer.UUID = uuidText(p.UUID)
@@ -120,6 +120,7 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 	for _, q := range c.Pings {
 		s.Pings = append(s.Pings, PingView{Name: q.Name, Up: q.Up, LastHeardMS: age(now.Mono, q.LastHeard)})
 	}
+	s.Files = e.compare.view(c.Peer)
 	s.PausedMS = c.Paused.Milliseconds()
 	if c.Fencing.Configured {
 		s.Fencing = &FencingView{

@@ -37,6 +37,17 @@ func (s Severity) String() string {
 // MarshalText makes a Severity a word in JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (s *Severity) UnmarshalText(text []byte) error {
+	for _, known := range []Severity{Notice, Warning, Error} {
+		if string(text) == known.String() {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("no severity is called %s", Quote(string(text)))
+}
+
 // Fault is one thing wrong at one place.
 type Fault struct {
 	File     string   `json:"file"`
