@@ -124,6 +124,7 @@ type Persist struct {
 	Held        []string
 	StartFenced bool // see Boot
 	Fences      int  // see Boot
+	MaybeShot   bool // see Boot
 	Clean       bool // see Boot
 }
 

@@ -122,6 +122,10 @@ type Boot struct {
 	// on resetting one another.
 	StartFenced, Clean bool
 
+	// MaybeShot: the run before ended while the peer was silent and this node waited for its turn to have it reset. If that end was not polite, the
+	// peer probably came first and lives.
+	MaybeShot bool
+
 	// Fences is how often the peer was reset since it was last heard for Config.FenceCalm without a break.
 	Fences int
 }

@@ -90,6 +90,9 @@ func (n *Node) startWaits() string {
 			return "no ping node answers, and start-policy is start-if-ping"
 		}
 	}
+	if n.cfg.Fencing && n.maybeShot {
+		return "this node was reset while it waited to have " + p.name + " reset, which probably came first, and lives"
+	}
 	if n.cfg.Fencing && n.boot.StartFenced && !n.boot.Clean && !n.startFence {
 		return p.name + " was already reset once at a start of this node, and was not heard since"
 	}
@@ -104,7 +107,7 @@ func (n *Node) fenceWaits() string {
 	if n.fencedTooOften() && !n.fence.counted {
 		return n.whyTooOften()
 	}
-	if len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2, 2*n.cfg.Keepalive)) {
+	if n.cutOff() {
 		n.fence.scheduled = false
 		n.fence.notBefore = n.now.Mono + n.peer.deadtime
 		return "no ping node answers either: this node may be the one that is cut off"
@@ -113,6 +116,11 @@ func (n *Node) fenceWaits() string {
 		return "looking whether " + n.peer.name + " still answers on the service network"
 	}
 	return ""
+}
+
+// cutOff tells that no ping node answers, where there are some: this node may be the one that is cut off.
+func (n *Node) cutOff() bool {
+	return len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2, 2*n.cfg.Keepalive))
 }
 
 // pingHeardWithin tells whether any ping node answered that recently.
@@ -139,6 +147,7 @@ func (n *Node) pursue() {
 	if n.peerHarmless() || p.lastHeard != never && n.now.Mono < p.deadAt() {
 		return
 	}
+	n.suspectBeingShot(n.fencesSecond() || n.cutOff())
 	why := n.fenceWaits()
 	n.waitFor(why)
 	if why != "" {
@@ -217,6 +226,24 @@ func (n *Node) fenceDelay() time.Duration {
 	return 2 * delay
 }
 
+// fencesSecond tells that the other node, if it lives, is to fence this one first.
+func (n *Node) fencesSecond() bool {
+	first := n.cfg.Node < n.peer.name
+	if n.serves() {
+		return n.peerMayServe() && !first
+	}
+	return n.peerMayServe() && n.peer.lastHeard != never || !first
+}
+
+// suspectBeingShot has on disk whether a reset of this node would probably be the peer's doing. A node that comes up after such a reset, and does not
+// hear the peer, does not shoot back at who serves.
+func (n *Node) suspectBeingShot(yes bool) {
+	if yes = yes || n.maybeShot; yes != n.boot.MaybeShot {
+		n.boot.MaybeShot = yes
+		n.persist()
+	}
+}
+
 // fencePatience is the configured delay, or what follows from the device.
 func (n *Node) fencePatience() time.Duration {
 	if n.cfg.FenceDelay >= 0 {
@@ -288,6 +315,8 @@ func fenceBackoff(tries int) time.Duration {
 // peerIsOff is certainty.
 func (n *Node) peerIsOff(why string) {
 	n.fence.done, n.fence.why, n.fence.waiting, n.fence.lastFail = true, why, "", ""
+	n.maybeShot = false
+	n.suspectBeingShot(false)
 	n.alarm(alarmFence, "")
 	for _, g := range n.groups {
 		g.peerHold = holdIdle
@@ -299,7 +328,8 @@ func (n *Node) endFencing() {
 	if n.fence.op != 0 {
 		n.do(CancelFence{Op: n.fence.op})
 	}
-	n.fence = fencing{}
+	n.fence, n.maybeShot = fencing{}, false
+	n.suspectBeingShot(false)
 	n.alarm(alarmFence, "")
 }
 

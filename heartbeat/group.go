@@ -174,7 +174,7 @@ func (n *Node) release(g *group, reason string) {
 
 // persist asks that the epochs and what is held be kept for the next start.
 func (n *Node) persist() {
-	p := Persist{Epochs: make(map[string]uint64, len(n.groups)), StartFenced: n.boot.StartFenced, Fences: n.boot.Fences, Clean: n.stop.halted && n.boot.Clean}
+	p := Persist{Epochs: make(map[string]uint64, len(n.groups)), StartFenced: n.boot.StartFenced, Fences: n.boot.Fences, MaybeShot: n.boot.MaybeShot, Clean: n.stop.halted && n.boot.Clean}
 	for _, g := range n.groups {
 		p.Epochs[g.Name] = g.epoch
 		if g.hold.owns() || (g.hold == holdAdopting || g.hold == holdUnknown) && g.was {

@@ -32,7 +32,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"answer again without asking", "lease.go", "	if n.cfg.Lease == 0 || silent < n.cfg.Lease {", "	if true {"},
 	{"forget the lease of the run before", "lease.go", "	return boot.Leases[group]\n", "	return 0\n"},
 	{"no end to a fence loop", "fence_loop.go", "return n.cfg.FenceMost > 0 &&", "return false &&"},
-	{"an isolated node fences", "fence.go", "if len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2", "if false && !n.pingHeardWithin(max(n.isolationWindow()/2"},
+	{"an isolated node fences", "fence.go", "	if n.cutOff() {\n", "	if false {\n"},
 	{"leap without looking", "look.go", "	if !n.cfg.Look ||", "	if true ||"},
 }
 

@@ -46,6 +46,7 @@ type Node struct {
 
 	fence      fencing
 	pause      pausing
+	maybeShot  bool              // the run before was probably ended by the peer's device, see Boot.MaybeShot; until the peer is heard
 	startFence bool              // this run has begun to fence a peer that was not heard since its start
 	deviceTime time.Duration     // measured; 0 before
 	alarms     map[string]string // standing, by key
@@ -96,6 +97,8 @@ func New(cfg Config, boot Boot, now Instant) (*Node, error) {
 		member:  memberInit,
 		limited: map[string]limit{},
 	}
+	n.maybeShot = boot.MaybeShot && !boot.Clean
+	n.boot.MaybeShot = n.maybeShot
 	n.nonce = n.rng.Uint64() | 1
 	n.version = 1
 	n.tx.status = now

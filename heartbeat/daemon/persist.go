@@ -23,6 +23,7 @@ type savedState struct {
 
 	StartFenced bool `json:"start_fenced,omitempty"` // see heartbeat.Boot
 	Fences      int  `json:"fences,omitempty"`
+	MaybeShot   bool `json:"maybe_shot,omitempty"`
 	Clean       bool `json:"clean,omitempty"`
 }
 
@@ -40,7 +41,7 @@ func loadState(path, bootID string) (heartbeat.Persist, error) {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return p, fmt.Errorf("read state %s: %w", path, err)
 	}
-	p.Epochs, p.StartFenced, p.Fences, p.Clean = s.Epochs, s.StartFenced, s.Fences, s.Clean
+	p.Epochs, p.StartFenced, p.Fences, p.MaybeShot, p.Clean = s.Epochs, s.StartFenced, s.Fences, s.MaybeShot, s.Clean
 	if s.BootID == bootID && bootID != "" {
 		p.Held = s.Held
 	}
@@ -166,7 +167,7 @@ func (k *keeper) putBack(want *heartbeat.Persist, waiting []chan struct{}) {
 
 // write replaces the state file, unless it already says so.
 func (k *keeper) write(p heartbeat.Persist) error {
-	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held, StartFenced: p.StartFenced, Fences: p.Fences, Clean: p.Clean}
+	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held, StartFenced: p.StartFenced, Fences: p.Fences, MaybeShot: p.MaybeShot, Clean: p.Clean}
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err

@@ -178,7 +178,8 @@ func (n *node) identify() (boot heartbeat.Boot, writeGeneration func() error, no
 	if err != nil {
 		n.log.Errorf("%v: starting as if this node had never held anything; what still runs will be found by asking it", err)
 	}
-	boot.Epochs, boot.Held, boot.StartFenced, boot.Fences, boot.Clean = saved.Epochs, saved.Held, saved.StartFenced, saved.Fences, saved.Clean
+	boot.Epochs, boot.Held, boot.Clean = saved.Epochs, saved.Held, saved.Clean
+	boot.StartFenced, boot.Fences, boot.MaybeShot = saved.StartFenced, saved.Fences, saved.MaybeShot
 	var seed [8]byte
 	rand.Read(seed[:])
 	boot.Seed = binary.NativeEndian.Uint64(seed[:])

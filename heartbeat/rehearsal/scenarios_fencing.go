@@ -1,6 +1,9 @@
 package rehearsal
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // What a device of the laboratory takes, and how a takeover through one is bounded.
 const deviceTakes = time.Second
@@ -29,6 +32,14 @@ func fencing() []scenario {
 	}
 	// The standby waits twice the time that its device's check took, which is that of a shell script, and a second.
 	const checked = 2 * 50 * time.Millisecond
+	// Booting into a partition takes initdead, and whatever the node then waits for before it would fence.
+	boot := phase{name: "boot", steps: []step{{do: bootMachine, on: standby}, {do: startDaemon, on: standby}}, hold: span{initdeads: 1, deadtimes: 4, plus: 6 * time.Second},
+		outage: undisturbed(), dual: single()}
+	apart := boot
+	apart.steps = []step{{do: bootMachine, on: standby}, {do: separateAll, on: both}, {do: startDaemon, on: standby}}
+	mend := func(do verb) phase {
+		return phase{name: "heal", steps: []step{{do: do, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}
+	}
 	return []scenario{
 		{name: "fence-power-cut", about: "the active node loses power; a fencing device that takes a second makes certain of it, without delay",
 			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{goodSwitch}, pragmas: noDelay}, phases: cut(0, 1)},
@@ -44,13 +55,12 @@ func fencing() []scenario {
 			needs: fencingDevice | packetLoss, set: noMirrors, fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
 				{name: "cut", steps: []step{{do: cutHeartbeats, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
 					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}},
-				{name: "boot", steps: []step{{do: bootMachine, on: standby}, {do: startDaemon, on: standby}}, hold: span{initdeads: 1, deadtimes: 4, plus: 6 * time.Second},
-					outage: undisturbed(), dual: single()},
-				{name: "heal", steps: []step{{do: joinHeartbeats, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
+				boot, mend(joinHeartbeats)}},
 		{name: "fence-apart", about: "the same, and the nodes do not reach each other's addresses either", needs: fencingDevice, set: noMirrors,
 			fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
-				{name: "cut", steps: []step{{do: partition, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
-					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}}}},
+				{name: "cut", steps: []step{{do: separateAll, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
+					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}},
+				apart, mend(heal)}},
 	}
 }
 
@@ -60,6 +70,7 @@ var (
 	confirmDead  = verb{words: "heartbeat confirm-dead on %[1]s", do: doConfirm, predict: func(m *model, node int, _ step) { m.lose(1 - node) }}
 	awaitReset   = verb{words: "wait until a device has switched %[1]s off", do: doAwaitReset}
 
+	separateAll    = verb{words: "cut all links between the nodes; clients still reach both", do: func(_ context.Context, r *run, _ int, _ step) error { return r.world.separate(true) }}
 	cutHeartbeats  = verb{words: "lose every heartbeat between the nodes; all else still passes", do: doCutHeartbeats(true)}
 	joinHeartbeats = verb{words: "let the heartbeats pass again", do: doCutHeartbeats(false)}
 )
