@@ -32,7 +32,7 @@ type Manager struct {
 	notify func(Event)
 	slots  chan struct{}
 
-	reloading sync.Mutex // one Reload at a time
+	reloading chan struct{} // one Reload at a time
 
 	mu       sync.Mutex
 	table    Table
@@ -49,7 +49,7 @@ func New(t Table, open Opener, notify func(Event)) (*Manager, error) {
 	}
 	m := &Manager{
 		Retries: DefaultRetries, RetryPause: DefaultRetryPause,
-		open: open, notify: notify, slots: make(chan struct{}, DefaultParallel), groups: map[string]*group{},
+		open: open, notify: notify, slots: make(chan struct{}, DefaultParallel), reloading: make(chan struct{}, 1), groups: map[string]*group{},
 	}
 	var errs []error
 	for _, def := range t.Groups {

@@ -346,7 +346,7 @@ func TestMonitorReload(t *testing.T) {
 		defer h.Close()
 		wait(time.Minute)
 		before := h.all["b"].count()
-		if _, err := h.Reload(context.Background(), table(t, "alpha a b #hapair: monitor-interval=1s")); err != nil {
+		if _, err := h.Reload(context.Background(), table(t, "alpha a b #hapair: monitor-interval=1s"), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		wait(10 * time.Second)

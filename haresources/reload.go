@@ -3,8 +3,11 @@ package haresources
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Reload changes the Manager to another table. Resources that stand in both are never touched, wherever they stand on their
@@ -12,14 +15,24 @@ import (
 // replaced. A group that got another name (Difference.Renamed) is treated in the same way, under its new name; any other removed group that
 // is held stays known until it is released.
 //
-// When a new resource cannot be opened nothing is changed. Otherwise the error joins the OperationErrors and StuckErrors of
-// what could not be started or stopped.
-func (m *Manager) Reload(ctx context.Context, t Table) (Difference, error) {
-	m.reloading.Lock()
-	defer m.reloading.Unlock()
+// When a new resource cannot be opened nothing is changed, nor while a Reload before this one still works. Otherwise the error joins the
+// OperationErrors and StuckErrors of what could not be started or stopped. Scripts of changed groups are waited for until patience is over;
+// then the error names the groups that are still being changed: that goes on, ctx or not, until it is done or the group is released, and
+// what becomes of it is told as events.
+func (m *Manager) Reload(ctx context.Context, t Table, patience time.Duration) (Difference, error) {
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	select {
+	case m.reloading <- struct{}{}:
+	case <-wait.C:
+		return Difference{}, errors.New("a reload before this one still works on its groups: `heartbeat status` shows on which; try again when it is done")
+	case <-ctx.Done():
+		return Difference{}, context.Cause(ctx)
+	}
 	d := Diff(m.Table(), t)
 	updates, err := m.updates(t, d)
 	if err != nil {
+		<-m.reloading
 		return Difference{}, err
 	}
 	m.mu.Lock()
@@ -28,21 +41,65 @@ func (m *Manager) Reload(ctx context.Context, t Table) (Difference, error) {
 		m.groups[name] = updates[name].target
 	}
 	m.mu.Unlock()
-	var all sync.WaitGroup
-	errs := make([]error, len(t.Groups))
-	for i, def := range t.Groups {
-		u := updates[def.Name]
-		if !slices.Contains(d.Changed, def.Name) && !slices.Contains(d.Added, def.Name) {
-			all.Go(func() { errs[i] = u.restate() })
-			continue
+	work := m.carryOut(context.WithoutCancel(ctx), t, d, updates)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work.all.Wait()
+		for _, name := range d.Removed {
+			m.dropIdle(name)
 		}
-		all.Go(func() { errs[i] = u.apply(ctx) })
+		<-m.reloading
+	}()
+	select {
+	case <-done:
+	case <-wait.C:
 	}
-	all.Wait()
-	for _, name := range d.Removed {
-		m.dropIdle(name)
+	return d, work.outcome()
+}
+
+// reloadWork is what a Reload has to do, group by group.
+type reloadWork struct {
+	all  sync.WaitGroup
+	mu   sync.Mutex
+	busy map[string]bool // the groups that are not done
+	errs []error
+}
+
+// outcome is what went wrong so far, and what is not done.
+func (w *reloadWork) outcome() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	errs := slices.Clone(w.errs)
+	for _, name := range slices.Sorted(maps.Keys(w.busy)) {
+		errs = append(errs, fmt.Errorf("group %s is still being changed: its scripts take long", quote(name)))
 	}
-	return d, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// carryOut begins to change all groups, side by side.
+func (m *Manager) carryOut(ctx context.Context, t Table, d Difference, updates map[string]*update) *reloadWork {
+	w := &reloadWork{busy: map[string]bool{}}
+	for _, def := range t.Groups {
+		w.busy[def.Name] = true
+	}
+	for _, def := range t.Groups {
+		u := updates[def.Name]
+		do := u.restate
+		if slices.Contains(d.Changed, def.Name) || slices.Contains(d.Added, def.Name) {
+			do = func() error { return u.apply(ctx) }
+		}
+		w.all.Go(func() {
+			err := do()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			delete(w.busy, def.Name)
+			if err != nil {
+				w.errs = append(w.errs, err)
+			}
+		})
+	}
+	return w
 }
 
 // dropIdle forgets a removed group that is neither held nor in motion.
@@ -87,6 +144,7 @@ func (m *Manager) updates(t Table, d Difference) (map[string]*update, error) {
 		u.target = u.source
 		if slices.Contains(d.Added, def.Name) {
 			u.target = &group{manager: m, turn: make(chan struct{}, 1), def: def}
+			u.target.turn <- struct{}{} // nobody acquires or releases it before it is what it is to be
 		}
 		known := u.source.snapshot()
 		for i, r := range def.Resources {
@@ -133,8 +191,14 @@ func (u *update) restate() error {
 	return errors.Join(errs...)
 }
 
-// apply carries the update out.
+// apply carries the update out. A Release of the group cuts its starts short.
 func (u *update) apply(ctx context.Context) error {
+	starts, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer u.target.acquiring(cancel)()
+	if u.target != u.source {
+		defer func() { <-u.target.turn }()
+	}
 	if u.source.turn != nil {
 		end, err := u.source.begin(ctx)
 		if err != nil {
@@ -165,7 +229,7 @@ func (u *update) apply(ctx context.Context) error {
 		if g != u.target {
 			u.target.watch(u.kept(items))
 		}
-		errs = append(errs, u.startFresh(ctx, items))
+		errs = append(errs, u.startFresh(starts, items))
 		u.target.rewatch(items)
 	}
 	return errors.Join(errs...)

@@ -25,7 +25,7 @@ func TestReload(t *testing.T) {
 	}
 	w.did()
 	changed := table(t, "alpha a x c y #hapair: announce-refresh=9s", "alpha z e", "beta f h")
-	d, err := m.Reload(ctx, changed)
+	d, err := m.Reload(ctx, changed, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestReloadBadChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.did()
-	if _, err := m.Reload(ctx, table(t, "alpha a c", "beta bad")); err == nil {
+	if _, err := m.Reload(ctx, table(t, "alpha a c", "beta bad"), time.Minute); err == nil {
 		t.Fatal("no error")
 	}
 	if err := m.Release(ctx, "a"); err != nil {
@@ -90,7 +90,7 @@ func TestReloadReportsFailures(t *testing.T) {
 	}
 	w.did()
 	w.fake("x").startErr = errors.New("exit code 1")
-	_, err := m.Reload(ctx, table(t, "alpha a x b y"))
+	_, err := m.Reload(ctx, table(t, "alpha a x b y"), time.Minute)
 	var op *haresources.OperationError
 	if !errors.As(err, &op) || op.Resource != "x" {
 		t.Errorf("error %v", err)
@@ -116,7 +116,7 @@ func TestReloadBesideAHungStart(t *testing.T) {
 		synctest.Wait()
 		w.did()
 		begin := time.Now()
-		if _, err := m.Reload(ctx, table(t, "# a comment", "alpha a", "alpha b c")); err != nil || time.Since(begin) > time.Second {
+		if _, err := m.Reload(ctx, table(t, "# a comment", "alpha a", "alpha b c"), time.Minute); err != nil || time.Since(begin) > time.Second {
 			t.Errorf("reload: %v after %v", err, time.Since(begin))
 		}
 		expect(t, w, "+c")
@@ -147,7 +147,7 @@ func TestReloadSameResourceTwice(t *testing.T) {
 	if err := m.Acquire(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Reload(ctx, table(t, "alpha a b b")); err != nil {
+	if _, err := m.Reload(ctx, table(t, "alpha a b b"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(m.Resources("a")); n != 3 {
@@ -168,7 +168,7 @@ func TestReloadProperty(t *testing.T) {
 		}
 		w.did()
 		after := letters(r)
-		if _, err := m.Reload(ctx, table(t, "alpha key "+strings.Join(after, " "))); err != nil {
+		if _, err := m.Reload(ctx, table(t, "alpha key "+strings.Join(after, " ")), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		trace := w.did()
@@ -184,4 +184,51 @@ func TestReloadProperty(t *testing.T) {
 			t.Fatalf("seed %d: runs %v, want %v", seed, got, want)
 		}
 	}
+}
+
+// TestReloadDoesNotWaitForASlowScript: a reload comes back when its patience is over, the script goes on, a second reload does not meddle, a
+// release of the group ends the start, and the other groups are as they are to be.
+func TestReloadDoesNotWaitForASlowScript(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := newWorld()
+		m := manager(t, w, "alpha a", "alpha b", "alpha c")
+		for _, name := range []string{"a", "b", "c"} {
+			if err := m.Acquire(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.did()
+		slow := w.fake("s")
+		slow.startTakes = time.Hour
+		begin := time.Now()
+		_, err := m.Reload(ctx, table(t, "alpha s a", "alpha b d", "alpha c"), 5*time.Second)
+		if took := time.Since(begin); took != 5*time.Second || err == nil || !strings.Contains(err.Error(), `group "s" is still being changed`) {
+			t.Errorf("reload: %v after %v", err, took)
+		}
+		if steps := within(strings.Fields(w.did()), "d"); strings.Join(steps, " ") != "+d" {
+			t.Errorf("the other group: %v", steps)
+		}
+		begin = time.Now()
+		if _, err := m.Reload(ctx, table(t, "alpha a", "alpha b", "alpha c"), 5*time.Second); err == nil || !strings.Contains(err.Error(), "reload before this one") || time.Since(begin) != 5*time.Second {
+			t.Errorf("second reload: %v after %v", err, time.Since(begin))
+		}
+		if err := m.Release(ctx, "b"); err != nil {
+			t.Error(err)
+		}
+		begin = time.Now()
+		if err := m.Release(ctx, "s"); err != nil || time.Since(begin) > time.Minute {
+			t.Errorf("release of the group that is being changed: %v after %v", err, time.Since(begin))
+		}
+		if steps := within(strings.Fields(w.did()), "a"); strings.Join(steps, " ") != "-a" {
+			t.Errorf("the group that is being changed, after its release: %v", steps)
+		}
+		synctest.Wait()
+		if _, err := m.Reload(ctx, table(t, "alpha a", "alpha b", "alpha c"), 5*time.Second); err != nil {
+			t.Errorf("third reload: %v", err)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -248,7 +248,7 @@ func TestReleaseKeepsOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	table, _ := haresources.Parse("haresources", strings.NewReader("alpha 10.0.0.6/24/near 10.0.0.7/24/near"))
-	if _, err := m.Reload(t.Context(), table); err != nil {
+	if _, err := m.Reload(t.Context(), table, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if got := addresses(t, "near"); got != "10.0.0.6/24 near brd 10.0.0.255; 10.0.0.7/24 brd 10.0.0.255" && !sameAddresses(got, "10.0.0.6/24 brd 10.0.0.255; 10.0.0.7/24 brd 10.0.0.255") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"hapair/haresources"
 	"hapair/heartbeat"
@@ -16,8 +17,12 @@ import (
 
 // reloader is what a manager offers to change its table while it works.
 type reloader interface {
-	Reload(ctx context.Context, t haresources.Table) (haresources.Difference, error)
+	Reload(ctx context.Context, t haresources.Table, patience time.Duration) (haresources.Difference, error)
 }
+
+// reloadPatience is how long a reload waits for the scripts of groups whose line changed. Links, keys and the other groups do not wait for a
+// script that takes longer.
+const reloadPatience = 5 * time.Second
 
 // reload reads the configuration again. A fault in it changes nothing, and the faults come back; a good one is applied as a
 // difference: links, keys, groups, clients, log.
@@ -100,7 +105,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	var difference haresources.Difference
 	if m, ok := e.manager.(reloader); ok {
 		var err error
-		difference, err = m.Reload(ctx, c.Table)
+		difference, err = m.Reload(ctx, c.Table, reloadPatience)
 		if err != nil && difference.Renamed == nil { // refused as a whole
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
