@@ -32,7 +32,7 @@ Usage: cl_status SUB-COMMAND [OPTIONS] [PARAMETERS]
 
   -m  answer in words   -v  say more
 
-  hbstatus                        is hearbeat running on this machine?
+  hbstatus                        is heartbeat running on this machine?
   listnodes [-p|-n]               the nodes: ping nodes only, normal nodes only
   nodestatus NODE                 active, up, init, dead or ping
   nodetype NODE                   normal or ping

@@ -217,7 +217,8 @@ func contents(t *testing.T, deb string) {
 		"-rwxr-xr-x root/root", " ./usr/libexec/heartbeat/heartbeat\n", " ./usr/sbin/heartbeat -> ../libexec/heartbeat/heartbeat\n",
 		" ./usr/bin/cl_status -> ", " ./etc/ha.d/harc -> ../../usr/libexec/heartbeat/heartbeat\n", " ./usr/lib/systemd/system/heartbeat.service\n",
 		" ./usr/lib/sysusers.d/heartbeat.conf\n", " ./usr/share/bash-completion/completions/heartbeat\n", " ./usr/share/zsh/vendor-completions/_heartbeat\n",
-		" ./usr/share/fish/vendor_completions.d/heartbeat.fish\n", " ./usr/share/doc/hapair/copyright\n", " ./usr/share/heartbeat/hb_standby -> ", " ./var/lib/heartbeat/\n",
+		" ./usr/share/fish/vendor_completions.d/heartbeat.fish\n", " ./usr/share/doc/hapair/copyright\n", " ./usr/share/man/man8/heartbeat.8.gz\n",
+		" ./usr/share/man/man5/heartbeat.toml.5.gz\n", " ./usr/share/man/man1/hb_takeover.1.gz\n", " ./usr/share/heartbeat/hb_standby -> ", " ./var/lib/heartbeat/\n",
 	} {
 		if !strings.Contains(list, want) {
 			t.Errorf("it lacks %q in\n%s", want, list)
