@@ -10,8 +10,8 @@ import (
 
 // What `respawn … ipfail` does for Linux-HA (protocol section 10.1) is done here: of two nodes, the one that reaches more ping nodes is to
 // serve. Two of ours tell each other the number in every heartbeat; with Linux-HA the messages of its ipfail are exchanged. A tie changes
-// nothing, and a difference only when it has lasted for two keepalives, so that a ping node which both lose at almost the same time moves
-// nothing. What could not be done because the other side was not ready is tried again; the original waits for the next change.
+// nothing, and a difference only when all that the peer reaches has answered it since the last answer here of what was lost, or, with Linux-HA, when
+// it has lasted for two keepalives: a ping node which both lose at almost the same time moves nothing. What could not be done because the other side was not ready is tried again; the original waits for the next change.
 
 const (
 	typePingCount = "num_ping_nodes"
@@ -93,7 +93,11 @@ func (n *Node) compareConnections() {
 		s.compared, s.ours, s.theirs = true, ours, theirs
 		n.connectionsChanged()
 	}
-	if s.giveAt > 0 && (n.now.Mono >= s.giveAt || s.giving && !n.serves()) {
+	due := n.now.Mono >= s.giveAt || s.giving && !n.serves()
+	if n.peer.kind == kindOurs && n.peer.hello.pingsAge >= 0 && !s.giving {
+		due = n.peerStillReaches()
+	}
+	if s.giveAt > 0 && due {
 		s.giveAt = n.giveUp()
 		s.giving = s.giveAt > 0
 	}
@@ -105,8 +109,7 @@ func (n *Node) connectionsChanged() {
 	if s.ours < s.theirs {
 		if s.giveAt == 0 {
 			s.giveAt = n.now.Mono + 2*n.cfg.Keepalive
-			n.report(Info, "Giving up because we have less visible ping nodes. Delayed giveup in %v: %d here, %d on %s.",
-				2*n.cfg.Keepalive, s.ours, s.theirs, n.peer.name)
+			n.report(Info, "Giving up because we have less visible ping nodes: %d here, %d on %s.", s.ours, s.theirs, n.peer.name)
 		}
 		return
 	}
@@ -128,6 +131,29 @@ func (n *Node) connectionsChanged() {
 	if c := &n.classic; n.peer.kind == kindClassic && n.cfg.Failback == FailbackOn && s.ours == s.theirs && c.mine&claimForeign != 0 {
 		c.failback, c.failbackAt = true, max(n.now.Mono, 1)
 	}
+}
+
+// pingsAge is within what time every ping node that is reached has answered.
+func (n *Node) pingsAge() time.Duration {
+	age := time.Duration(0)
+	for _, p := range n.pings {
+		if p.up {
+			age = max(age, n.now.Mono-p.lastHeard)
+		}
+	}
+	return age
+}
+
+// peerStillReaches tells that the ping nodes of the peer answered it when those that this node lost would long have answered here too: the
+// difference is real, and there is nothing to wait for.
+func (n *Node) peerStillReaches() bool {
+	lost := never
+	for _, p := range n.pings {
+		if !p.up {
+			lost = max(lost, p.lastHeard)
+		}
+	}
+	return n.peer.kind == kindOurs && n.peer.hello.active && n.peer.pinged > lost+2*n.cfg.Keepalive
 }
 
 // giveUp offers everything to the better connected peer, and says when to look at it again; 0 when nothing is left to give.

@@ -1,6 +1,7 @@
 package heartbeat_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,10 +41,51 @@ func TestBetterConnectedNodeServes(t *testing.T) {
 	w := connected(heartbeat.FailbackOff)
 	w.runsOn(t, "alpha", 0)
 	w.deaf[0] = true
-	w.runsOn(t, "alpha", 200*time.Millisecond) // not dead yet
-	w.runsOn(t, "beta", 400*time.Millisecond)  // dead, and two keepalives later
+	w.runsOn(t, "alpha", 100*time.Millisecond) // not dead yet
+	w.runsOn(t, "beta", 200*time.Millisecond)  // dead
 	w.deaf[0] = false
 	w.runsOn(t, "beta", 5*time.Second) // a tie changes nothing
+}
+
+// TestBetterConnectedNodeServesAtOnce: where the peer has proof that the difference is real, deadping is all that is waited for.
+func TestBetterConnectedNodeServesAtOnce(t *testing.T) {
+	w := connected(heartbeat.FailbackOff)
+	w.cfg.Deadping = time.Second
+	for _, m := range w.nodes {
+		m.powerCut()
+		m.powered = true
+		m.start()
+	}
+	w.run(w.now + 3*time.Second)
+	w.runsOn(t, "alpha", 0)
+	cut := w.now
+	w.deaf[0] = true
+	at := w.await(t, 2*time.Second, "beta serves", func() bool { return w.owner() == "beta" })
+	if took := at - cut; took > 1020*time.Millisecond || took < 900*time.Millisecond {
+		t.Errorf("beta serves %v after the uplink of alpha was lost, want deadping 1s and at most 20ms", took)
+	}
+}
+
+// TestPingNodeLostByBothMovesNothing, whatever comes first and whatever is lost on the way.
+func TestPingNodeLostByBothMovesNothing(t *testing.T) {
+	for seed := range uint64(60) {
+		o := options{keepalive: 50 * time.Millisecond, deadtime: 200 * time.Millisecond, initdead: time.Second, groups: 2, links: 2, failback: heartbeat.FailbackOff,
+			delay: 5 * time.Millisecond, loss: []float64{0, 0, 0.05}[seed%3]}
+		w := newWorld(seed, o)
+		w.cfg.Deadping = time.Second
+		w.pingNodes(1 + int(seed%2))
+		for _, m := range w.nodes {
+			w.at(w.upTo(100*time.Millisecond), m.start)
+		}
+		w.run(3*time.Second + w.upTo(time.Second))
+		before := [2]string{w.owner(), strings.Join(w.owners("10.0.0.2"), " ")}
+		w.deaf = [2]bool{true, true}
+		for end := w.now + 5*time.Second; w.now < end; w.run(w.now + 10*time.Millisecond) {
+			if after := [2]string{w.owner(), strings.Join(w.owners("10.0.0.2"), " ")}; after != before {
+				t.Fatalf("seed %d: groups moved from %v to %v\n%s", seed, before, after, tail(w))
+			}
+		}
+	}
 }
 
 func TestEqualConnectionsChangeNothing(t *testing.T) {
@@ -57,7 +99,7 @@ func TestEqualConnectionsChangeNothing(t *testing.T) {
 func TestShortDifferenceChangesNothing(t *testing.T) {
 	w := connected(heartbeat.FailbackOff)
 	w.deaf[0] = true
-	w.at(200*time.Millisecond, func() { w.deaf[0] = false })
+	w.at(140*time.Millisecond, func() { w.deaf[0] = false }) // an answer came just before, and one comes before deadping is over
 	w.runsOn(t, "alpha", 3*time.Second)
 }
 

@@ -67,6 +67,7 @@ type peer struct {
 	bases      string        // its addresses on the service networks
 	lastDirect time.Duration // when it was last heard on a link between the nodes
 	macs       []string      // hardware addresses of its service interfaces
+	pinged     time.Duration // since then every ping node that it reaches has answered it
 	digest     string        // what it says of its files, scripts and program
 	clockAhead time.Duration // of its wall clock before this node's, as its last status told
 	leased     bool          // its right to answer ends with its daemon

@@ -12,13 +12,13 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS a=HASH,… m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS q=AGE a=HASH,… m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
 // milliseconds the sender has not heard the peer; w after how many milliseconds its watchdog resets it; z for how many more milliseconds it
-// wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; a the groups that a person asked it to
-// take; m the number of the sender's newest
+// wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; q how many milliseconds ago the last of
+// these to answer did; a the groups that a person asked it to take; m the number of the sender's newest
 // message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
@@ -51,6 +51,7 @@ type hello struct {
 	message        uint64
 	heard          time.Duration // how long ago the sender had heard this node
 	pings          int           // one more than the ping nodes that the sender reaches; 0 when it does not say
+	pingsAge       time.Duration // within this every one of them answered; negative when it does not say
 	asked          []uint32      // short names of the groups that a person wants the sender to take
 	active         bool
 	leaving        bool
@@ -62,6 +63,7 @@ type hello struct {
 
 // parseHello reads the extra field of a status; ok is false when there is none that we understand.
 func parseHello(m wire.Message) (h hello, ok bool) {
+	h.pingsAge = -1
 	text, ok := m.Lookup(fieldHello)
 	if !ok {
 		return h, false
@@ -92,6 +94,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			}
 		case "p":
 			h.pings = int(min(number, 1<<16))
+		case "q":
+			h.pingsAge = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "z":
 			h.pause = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "w":
@@ -123,7 +127,7 @@ func (n *Node) hello() string {
 		fmt.Fprintf(&b, " w=%x", n.cfg.Watchdog.Milliseconds())
 	}
 	if count, known := n.pingCount(); known {
-		fmt.Fprintf(&b, " p=%x", count+1)
+		fmt.Fprintf(&b, " p=%x q=%x", count+1, n.pingsAge().Milliseconds()+1)
 	}
 	if left := n.pause.until - n.now.Boot; n.pause.until > 0 && left > 0 {
 		fmt.Fprintf(&b, " z=%x", max(1, left.Milliseconds()))
@@ -209,6 +213,10 @@ func (n *Node) greet(h hello, m wire.Message) {
 	p.hello = h
 	p.leased, p.watchdog = h.leased, h.watchdog
 	p.lastStatus = n.now.Mono
+	p.pinged = never
+	if h.pingsAge >= 0 && n.now.Mono >= n.listenUntil {
+		p.pinged = n.now.Mono - h.pingsAge
+	}
 	n.shortenLeases()
 	if h.echo != n.nonce {
 		p.proven = false

@@ -64,3 +64,13 @@ func TestFencingCopies(t *testing.T) {
 		}
 	}
 }
+
+// TestUplinks cuts ways that only ping nodes tell of: the active node's alone, and the ping nodes' from both.
+func TestUplinks(t *testing.T) {
+	report := rehearse(t, rehearsal.Options{Dir: cluster("uplink"), Scenarios: []string{"uplink-lost", "ping-lost-both"}})
+	for _, run := range report.Runs {
+		if run.Scenario == "uplink-lost" && run.Phases[1].OutageMS < 800 {
+			t.Errorf("served again after %.1f ms, before deadping was over: the harness does not measure what it should", run.Phases[1].OutageMS)
+		}
+	}
+}

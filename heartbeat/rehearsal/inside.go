@@ -131,6 +131,9 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	if s.needs&oursBoth != 0 && impls != [2]string{Hapair, Hapair} {
 		return "linux-ha does not know how"
 	}
+	if s.needs&comparedPings != 0 && !p.compares {
+		return "these files name no ping node, or no ipfail"
+	}
 	if s.needs&fencingDevice != 0 && !p.fencing {
 		return "these files name no fencing device"
 	}

@@ -24,6 +24,7 @@ type pair struct {
 	groups   []haresources.Group
 	scripts  []haresources.Resource // resources that are no addresses
 	port     int                    // UDP port of the heartbeats
+	compares bool                   // they have ping nodes, and ipfail
 	fencing  bool                   // they have a fencing device
 	alone    map[string]bool        // ucast devices for which the file names one of the two addresses only
 }
@@ -31,6 +32,7 @@ type pair struct {
 // timing is what of ha.cf decides how long things take.
 type timing struct {
 	keepalive, deadtime, initdead time.Duration
+	deadping                      time.Duration
 	failback                      string        // on, off, legacy
 	lasting                       time.Duration // how long a trial lasts in which nothing may happen; 0: as the scenario says
 }
@@ -86,8 +88,9 @@ func readPair(dir string) (*pair, error) {
 func newPair(cfg *config.Config) (*pair, error) {
 	p := &pair{
 		nodes: [2]string(cfg.Nodes), groups: cfg.Table.Groups, alone: map[string]bool{},
-		timing: timing{keepalive: cfg.Keepalive, deadtime: cfg.Deadtime, initdead: cfg.Initdead, failback: cfg.AutoFailback},
+		timing: timing{keepalive: cfg.Keepalive, deadtime: cfg.Deadtime, initdead: cfg.Initdead, deadping: cfg.Deadping, failback: cfg.AutoFailback},
 	}
+	p.compares = cfg.IPFail && len(cfg.Pings) > 0
 	p.fencing = len(cfg.FencingLevels()) > 0
 	if err := p.addServices(cfg.Table); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ const (
 	failingStart                   // a resource that can be told to fail
 	oursBoth                       // both nodes run hapair: linux-ha does not know such a thing
 	gateway                        // a host that both nodes can ask for their way: there is one where there are clients
+	comparedPings                  // a ping node that ipfail compares
 	fencingDevice                  // the files name a device, so that there is something to rehearse
 	oursActive                     // the first node runs hapair: of linux-ha it is known that it does this wrong
 )
@@ -81,6 +82,7 @@ type step struct {
 type span struct {
 	deadtimes float64
 	initdeads float64
+	deadpings float64
 	plus      time.Duration
 	lasting   time.Duration // replaced by Options.Lasting
 }
@@ -89,7 +91,7 @@ func (s span) of(t timing) time.Duration {
 	if s.lasting > 0 && t.lasting > 0 {
 		s.lasting = t.lasting
 	}
-	return time.Duration(s.deadtimes*float64(t.deadtime)) + time.Duration(s.initdeads*float64(t.initdead)) + s.plus + s.lasting
+	return time.Duration(s.deadtimes*float64(t.deadtime)) + time.Duration(s.initdeads*float64(t.initdead)) + time.Duration(s.deadpings*float64(t.deadping)) + s.plus + s.lasting
 }
 
 // pairs is a set of pairs of implementations.

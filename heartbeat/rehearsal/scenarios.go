@@ -47,7 +47,7 @@ func comesBack() phase {
 
 // scenarios is the one list of everything that a rehearsal can do.
 func scenarios() []scenario {
-	return slices.Concat(starting(), dying(), moving(), reloading(), failing(), enduring(), fencing())
+	return slices.Concat(starting(), dying(), moving(), reloading(), failing(), enduring(), pinging(), fencing())
 }
 
 // starting are scenarios of nodes that come and go by intention.
