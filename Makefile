@@ -93,7 +93,6 @@ install: build
 	[ -e $(DESTDIR)/etc/logrotate.d/heartbeat ] || install -m 0644 ha.d/package/logrotate $(DESTDIR)/etc/logrotate.d/heartbeat
 	install -d $(DOC)
 	install -m 0644 README.md docs/*.md $(DOC)/
-	install -m 0644 LICENSE $(DOC)/copyright
 	for page in $(PAGES); do \
 		install -d $(MAN)/man$${page##*.}; gzip -9nc $$page >$(MAN)/man$${page##*.}/$${page##*/}.gz; chmod 0644 $(MAN)/man$${page##*.}/$${page##*/}.gz; \
 	done
@@ -115,6 +114,12 @@ export SOURCE_DATE_EPOCH
 stage:
 	rm -rf $(STAGE)
 	umask 022; $(MAKE) -s install DESTDIR=$(STAGE) >/dev/null
+	install -D -m 0644 ha.d/package/copyright $(STAGE)/usr/share/doc/hapair/copyright
+	$(GO) list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cmd/heartbeat | sort -u | while read -r module dir; do \
+		for text in $$dir/LICENSE* $$dir/COPYING*; do \
+			[ ! -e $$text ] || install -D -m 0644 $$text $(STAGE)/usr/share/doc/hapair/licenses/$$module/$${text##*/}; \
+		done; \
+	done
 	chmod -R u+rwX,go+rX,go-w $(STAGE)
 	chmod 0600 $(STAGE)/usr/share/heartbeat/example/authkeys
 	find $(STAGE) -exec touch -h -d @$(SOURCE_DATE_EPOCH) {} +

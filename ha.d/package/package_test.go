@@ -215,9 +215,9 @@ func contents(t *testing.T, deb string) {
 	list := say(t, "dpkg-deb", "-c", deb)
 	for _, want := range []string{
 		"-rwxr-xr-x root/root", " ./usr/libexec/heartbeat/heartbeat\n", " ./usr/sbin/heartbeat -> ../libexec/heartbeat/heartbeat\n",
-		" ./usr/bin/cl_status -> ", " ./etc/ha.d/harc -> ../../usr/libexec/heartbeat/heartbeat\n", " ./usr/lib/systemd/system/heartbeat.service\n",
+		" ./usr/bin/cl_status -> ", " ./etc/ha.d/harc -> /usr/libexec/heartbeat/heartbeat\n", " ./usr/lib/systemd/system/heartbeat.service\n",
 		" ./usr/lib/sysusers.d/heartbeat.conf\n", " ./usr/share/bash-completion/completions/heartbeat\n", " ./usr/share/zsh/vendor-completions/_heartbeat\n",
-		" ./usr/share/fish/vendor_completions.d/heartbeat.fish\n", " ./usr/share/doc/hapair/copyright\n", " ./usr/share/man/man8/heartbeat.8.gz\n",
+		" ./usr/share/fish/vendor_completions.d/heartbeat.fish\n", " ./usr/share/doc/hapair/copyright\n", " ./usr/share/doc/hapair/licenses/github.com/vishvananda/netlink/LICENSE\n", " ./usr/share/man/man8/heartbeat.8.gz\n",
 		" ./usr/share/man/man5/heartbeat.toml.5.gz\n", " ./usr/share/man/man1/hb_takeover.1.gz\n", " ./usr/share/heartbeat/hb_standby -> ", " ./var/lib/heartbeat/\n",
 	} {
 		if !strings.Contains(list, want) {
@@ -225,7 +225,7 @@ func contents(t *testing.T, deb string) {
 		}
 	}
 	for line := range strings.Lines(list) {
-		if !strings.Contains(line, " root/root ") || strings.Contains(line, "authkeys") && !strings.HasPrefix(line, "-rw------- ") {
+		if !strings.Contains(line, " root/root ") || strings.Contains(line, "example/authkeys") && !strings.HasPrefix(line, "-rw------- ") {
 			t.Errorf("owner or mode of %s", line)
 		}
 		if strings.Contains(line, "/etc/ha.d/authkeys") || strings.Contains(line, "/etc/ha.d/ha.cf") || strings.Contains(line, "/etc/ha.d/haresources") {
