@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"hapair/heartbeat/fault"
@@ -42,10 +43,17 @@ func NewReport(c *Config, lists ...fault.List) Report {
 	r := Report{Faults: fault.List{}, Summary: Summary{
 		Dir: c.Dir, Node: c.Node, Peer: c.Peer, Links: len(c.Links), Groups: len(c.Table.Groups), Unread: append([]string{}, c.Unread...),
 	}}
+	return r.With(lists...)
+}
+
+// With is the report with more faults, wherever they were found.
+func (r Report) With(lists ...fault.List) Report {
+	r.Faults = slices.Clone(r.Faults)
 	for _, l := range lists {
 		r.Faults = append(r.Faults, l...)
 	}
 	r.Faults.Sort()
+	r.Summary.Errors, r.Summary.Warnings, r.Summary.Notices = 0, 0, 0
 	for _, f := range r.Faults {
 		switch f.Severity {
 		case fault.Error:

@@ -26,6 +26,7 @@ type badFrames struct {
 	total  map[string]uint64 // since the start, by cause
 	recent map[string]uint64 // since the last line
 	from   string
+	at     time.Time // of the last one
 	last   time.Time // of the last line
 	timer  *time.Timer
 }
@@ -63,7 +64,7 @@ func (b *badFrames) add(err error, from string) {
 	cause := badCause(err)
 	b.total[cause]++
 	b.recent[cause]++
-	b.from = from
+	b.from, b.at = from, time.Now()
 	if b.timer != nil {
 		return
 	}
@@ -118,6 +119,14 @@ func (b *badFrames) totals() map[string]uint64 {
 		copied[cause] = n
 	}
 	return copied
+}
+
+// latest is the counts since the start, with who sent the last one and when.
+func (b *badFrames) latest() (counts map[string]uint64, from string, at time.Time) {
+	counts = b.totals()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return counts, b.from, b.at
 }
 
 // stop ends the timer.

@@ -56,6 +56,7 @@ type comparer struct {
 func newComparer(ctx context.Context, e *engine) *comparer {
 	k := &comparer{e: e, calls: newCalls(ctx, e), kick: make(chan struct{}, 1), files: FilesView{State: "unknown"}, said: map[string]bool{}}
 	k.calls.answers[whatItems] = k.tellItems
+	k.calls.answers[whatDoctor] = e.tellDoctor
 	return k
 }
 

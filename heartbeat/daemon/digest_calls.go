@@ -32,7 +32,7 @@ const (
 	tellChunk      = 1000 // bytes of an answer in one message
 	tellMost       = 64 << 10
 	tellPause      = 2 * time.Millisecond
-	askAgain       = 2 * time.Second // an answer that has not begun by then is asked for again
+	askAgain       = time.Second // an answer that has not begun by then is asked for again
 	answersAtATime = 2
 )
 
@@ -112,6 +112,12 @@ func (c *calls) ask(ctx context.Context, what, arg string) (string, error) {
 		case err := <-q.done:
 			return strings.Join(q.parts, ""), err
 		case <-again.C:
+			if s, _, err = c.e.coreStatus(ctx); err == nil {
+				err = reachable(s)
+			}
+			if err != nil {
+				return "", err
+			}
 		case <-ctx.Done():
 			return "", fmt.Errorf("%s did not answer: %w", s.Peer.Name, ctx.Err())
 		case <-c.ctx.Done():

@@ -44,6 +44,8 @@ type engine struct {
 	dog     *watchdog // nil where none is configured
 	compare *comparer // nil compares nothing with the peer
 
+	wantsPrivileges bool // realtime scheduling and locked memory were asked for
+
 	loop  *loop
 	ended chan struct{} // closed when the loop has ended
 
@@ -125,6 +127,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	e.fencing.verb = fenceVerb(p.config)
 	e.media = newMedia(ctx, e.in, p.log)
 	e.media.open = p.open
+	e.media.prober = &prober{media: e.media, post: func(f func()) { e.in.post(f) }, self: func() (string, string) { return e.conf().Node, e.conf().Peer }}
 	e.tune(p.config)
 	for _, w := range wantedLinks(p.config) {
 		e.media.start(w.spec, w.ping)

@@ -30,7 +30,8 @@ type media struct {
 	members []*member
 	sealed  []byte // the last datagram sent, for its room
 
-	twin twin
+	twin   twin
+	prober *prober // nil answers nothing; set before the first link is started
 }
 
 // twin is the last frame that was verified: a node sends each on all its links, and the same bytes need no second look.

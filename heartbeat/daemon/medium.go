@@ -123,6 +123,9 @@ func (m *medium) frame(f link.Frame) {
 		m.bad.add(err, f.From)
 		return
 	}
+	if m.media.prober.frame(msg) {
+		return
+	}
 	m.media.ring.listen(f.Data, msg)
 	m.received.Add(1)
 	m.put(heartbeat.Received{Link: m.spec.ID, From: f.From, Msg: msg})

@@ -30,6 +30,7 @@ const (
 	CommandQuit        Command = "quit"         // end and leave the resources running
 	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults
 	CommandCompare     Command = "compare"      // ask the peer for what its files are; Reply.Comparison
+	CommandDoctor      Command = "doctor"       // examine what a takeover needs, on both nodes; Reply.Examination
 	CommandUpgrade     Command = "upgrade"      // replace this daemon by the program on disk; Reply.Value: its version
 	CommandDebug       Command = "debug"        // Level: of the log
 	CommandResource    Command = "resource"     // Name: a resource, Which: start, stop or monitor, Level 1: even where its group is not held; Reply.Resource
@@ -61,6 +62,8 @@ type Reply struct {
 	Resource *haresources.ResourceStatus `json:"resource,omitempty"`
 
 	Comparison *Comparison `json:"comparison,omitempty"`
+
+	Examination *Examination `json:"examination,omitempty"`
 }
 
 // StatusSchema is the version of Status: it grows only when a key changes its meaning or goes.

@@ -84,6 +84,8 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 		return Reply{OK: err == nil, Error: sentence(err), Faults: faults}
 	case CommandCompare:
 		return e.answerCompare(ctx)
+	case CommandDoctor:
+		return e.answerDoctor(ctx)
 	case CommandUpgrade:
 		return e.answerUpgrade(ctx, who)
 	case CommandTable:

@@ -130,6 +130,7 @@ func (n *node) run(parent context.Context) error {
 		return err
 	}
 	n.engine = e
+	e.wantsPrivileges = !n.NoRealtime
 	n.keep(writeGeneration, notes)
 	defer n.closeFiles()
 	return n.serve(ctx, parent)
