@@ -295,12 +295,37 @@ func (a *agent) explain(ctx context.Context, r result, action, node string) *Fai
 			f.Cause, f.Remedy = cause, remedies[cause]
 		}
 	}
+	a.listen(ctx, f, action, node)
 	list := append([]param{{"action", action}}, a.params...)
 	if plug := a.meta.plug(); plug != "" && fixedPlug(a.params) == "" && node != "" {
 		list = append(list, param{plug, node})
 	}
 	f.Remedy += fmt.Sprintf("; by hand: printf '%%s\\n' %s | %s", shown(list), a.prog.path)
 	return f
+}
+
+// listen has the agent say more where its own words tell little: most say the same of a machine that they do not know, of an
+// address that does not answer and of a wrong password, and only their chatter has what the tool below them said. What switches is not repeated.
+func (a *agent) listen(ctx context.Context, f *Failure, action, node string) {
+	vague := f.Cause == CauseOther || f.Cause == CauseHost && strings.Contains(strings.ToLower(f.What), "unable to obtain correct plug status")
+	if !vague || action != "monitor" && action != "status" || !a.meta.parameter("verbose") || ctx.Err() != nil {
+		return
+	}
+	r := a.prog.call(ctx, a.input(action, node)+"verbose=1\n")
+	lines := slices.DeleteFunc(r.all(), func(l string) bool {
+		return strings.Contains(l, "Executing:") || strings.Contains(l, "Running command:") || strings.Contains(l, "ERROR:")
+	})
+	cause, line := causeOf(lines)
+	if cause == CauseOther || cause == CauseParameter {
+		return
+	}
+	for _, p := range a.params {
+		if secret(p.name) && p.value != "" {
+			line = strings.ReplaceAll(line, p.value, "…")
+		}
+	}
+	f.Cause, f.Remedy = cause, remedies[cause]
+	f.What += ", for: " + line
 }
 
 // reach tries the device's TCP port, where the agent has one.

@@ -91,6 +91,7 @@ var complaints = []struct {
 }{
 	{CauseProgram, []string{"command was not found", "not found or not accessible", "ipmitool not installed", "not installed",
 		"command not found", "modulenotfounderror", "no module named"}},
+	{CauseHost, []string{"existing name/uuid"}},
 	{CauseParameter, []string{"you have to", "missing; check configuration", "is required", "not specified", "parameter missing",
 		"missing parameter", "have to enter", "must specify", "must be set"}},
 	{CauseCredentials, []string{"permission denied", "authentication", "unauthorized", "login denied", "login failed", "access denied",
