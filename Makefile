@@ -105,7 +105,7 @@ install: build
 # Packages. Everything in them depends on the commit alone: names, order, modes and times.
 NFPM ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 DIST ?= dist
-ARCH := $(shell $(GO) env GOARCH)
+ARCH := $(or $(GOARCH),$(shell $(GO) env GOARCH))
 STAGE := $(abspath $(DIST))/stage-$(ARCH)
 PACKAGE_VERSION ?= $(VERSION)$(if $(COMMIT),+$(shell git rev-list --count HEAD 2>/dev/null).g$(subst -,.,$(COMMIT)))
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
