@@ -73,7 +73,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.dirs.config, "config", daemon.DefaultConfigDir, "configuration `directory`")
 	flags.StringVar(&a.dirs.state, "state", daemon.DefaultStateDir, "`directory` for what survives a restart")
 	flags.StringVar(&a.dirs.run, "run", daemon.DefaultRunDir, "`directory` of the control socket")
-	root.AddCommand(a.runCommand(), a.initCommand(), a.checkCommand(), a.doctorCommand(), a.convertCommand(), a.statusCommand(), a.whyCommand(), a.historyCommand(), a.waitCommand())
+	root.AddCommand(a.runCommand(), a.initCommand(), a.checkCommand(), a.doctorCommand(), a.convertCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.historyCommand(), a.waitCommand())
 	root.AddCommand(a.standbyCommand(), a.takeoverCommand(), a.moveCommand(), a.resourceCommand(), a.planCommand(), a.lintCommand(), a.confirmDeadCommand(), a.fenceCommand(), a.pauseCommand())
 	root.AddCommand(a.keyCommand(), a.stopCommand(), a.reloadCommand(), a.upgradeCommand(), a.debugCommand(), a.versionCommand())
 	root.AddCommand(&cobra.Command{ // for the list of commands: dispatch has it before
