@@ -74,3 +74,30 @@ func TestUplinks(t *testing.T) {
 		}
 	}
 }
+
+// TestScenariosFor: what is about things that the files do not have is neither listed nor part of `all`.
+func TestScenariosFor(t *testing.T) {
+	tests := []struct {
+		options rehearsal.Options
+		fences  bool
+		pings   bool
+	}{
+		{rehearsal.Options{}, false, false},
+		{rehearsal.Options{Dir: cluster("two-links")}, false, false},
+		{rehearsal.Options{Dir: cluster("two-links"), Set: map[string]string{"stonith_host": "* fence_dummy"}}, true, false},
+		{rehearsal.Options{Dir: cluster("fencing")}, true, false},
+		{rehearsal.Options{Dir: cluster("uplink")}, false, true},
+		{rehearsal.Options{Dir: t.TempDir()}, true, true},
+	}
+	for _, test := range tests {
+		fences, pings, other := false, false, false
+		for _, s := range rehearsal.ScenariosFor(test.options) {
+			fences = fences || strings.HasPrefix(s.Name, "fence-")
+			pings = pings || strings.HasPrefix(s.Name, "uplink-")
+			other = other || s.Name == "power-cut"
+		}
+		if fences != test.fences || pings != test.pings || !other {
+			t.Errorf("%+v: fencing %v, ping nodes %v, the rest %v", test.options, fences, pings, other)
+		}
+	}
+}

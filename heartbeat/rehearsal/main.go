@@ -88,7 +88,7 @@ func (c *command) parse(args []string) (code int, done bool) {
 	flags.BoolVar(&c.json, "json", false, "print the report as JSON")
 	flags.BoolVar(&c.printer.verbose, "verbose", false, "print every line that the nodes log")
 	flags.BoolVar(&c.printer.brief, "brief", false, "print a line for each performance, and the time line only of those that failed")
-	flags.BoolVar(&list, "list", false, "list the scenarios")
+	flags.BoolVar(&list, "list", false, "list the scenarios, with DIRECTORY those that concern its files")
 	directory, err := parseAround(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitPassed, true
@@ -97,7 +97,11 @@ func (c *command) parse(args []string) (code int, done bool) {
 		return exitUsage, true
 	}
 	if list {
-		for _, s := range Scenarios() {
+		all := Scenarios()
+		if directory != "" {
+			all = ScenariosFor(Options{Dir: directory, Set: set})
+		}
+		for _, s := range all {
 			fmt.Fprintf(c.stdout, "%-18s %s\n", s.Name, s.About)
 		}
 		return exitPassed, true

@@ -22,9 +22,9 @@ func (p *printer) started(name string, impls [2]string, repetition int) {
 	if repetition > 0 || p.brief {
 		return
 	}
-	for _, s := range Scenarios() {
-		if s.Name == name {
-			fmt.Fprintf(p.out, "\n== %s: %s%s\n", s.Name, s.About, pairWords(impls))
+	for _, s := range scenarios() {
+		if s.name == name {
+			fmt.Fprintf(p.out, "\n== %s: %s%s\n", s.name, s.about, pairWords(impls))
 		}
 	}
 }

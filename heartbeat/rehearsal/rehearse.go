@@ -16,7 +16,7 @@ type Options struct {
 	Dir         string            // configuration directory; "" rehearses the example that comes with the program
 	Binary      string            // the heartbeat program of hapair nodes; "" is this program's own file
 	Pairs       [][2]string       // what both nodes run, Hapair or LinuxHA each; each pair rehearses everything; none is Hapair twice
-	Scenarios   []string          // by name, see Scenarios; none means all
+	Scenarios   []string          // by name, see Scenarios; none means all that concern the pair, see ScenariosFor
 	Repeat      int               // how often each; 0 is once
 	Set         map[string]string // directives of ha.cf to replace in the copies
 	Lasting     time.Duration     // how long trials last in which nothing may happen (loss, busy cores, idle); 0: as they say
@@ -28,10 +28,13 @@ type Options struct {
 // Scenario is the name of something that can be rehearsed, and a line about it.
 type Scenario struct{ Name, About string }
 
-// Scenarios lists everything that can be rehearsed, in the order in which it is.
+// Scenarios lists everything that can be rehearsed, in the order in which it is, and what the files must have for it.
 func Scenarios() []Scenario {
 	var all []Scenario
 	for _, s := range scenarios() {
+		if condition := s.condition(); condition != "" {
+			s.about += " (" + condition + ")"
+		}
 		all = append(all, Scenario{s.name, s.about})
 	}
 	return all
@@ -45,6 +48,9 @@ func Rehearse(ctx context.Context, o Options) (Report, error) {
 	chosen, err := findScenarios(o.Scenarios)
 	if err != nil {
 		return report, err
+	}
+	if len(o.Scenarios) == 0 {
+		chosen = o.concerned(chosen)
 	}
 	pairs := o.Pairs
 	if len(pairs) == 0 {

@@ -18,7 +18,7 @@ func pinging() []scenario {
 		{name: "uplink-lost", about: "the active node reaches nobody but the other node any more, which still reaches the ping nodes", needs: comparedPings | packetLoss | oursBoth,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplink, on: active}}, hold: span{deadpings: 1}, outage: lost, dual: single()}, back}},
-		{name: "uplink-lost-standby", about: "the same happens to the standby node", needs: comparedPings | packetLoss | oursBoth,
+		{name: "uplink-standby", about: "the same happens to the standby node", needs: comparedPings | packetLoss | oursBoth,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplinkIdle, on: standby}}, hold: span{deadpings: 2, plus: time.Second}, outage: undisturbed(), dual: single()}, back}},
 		{name: "ping-lost-both", about: "the ping nodes stop answering both nodes", needs: comparedPings | packetLoss | oursBoth,
