@@ -123,8 +123,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	}
 	e.groups.mute = e.muteBefore
 	e.tellHealth()
-	e.fencing = newFencing(ctx, p.device, e.in, e.alarms)
-	e.fencing.verb = fenceVerb(p.config)
+	e.fencing = newFencing(ctx, p.device, fenceVerb(p.config), e.in, e.alarms)
 	e.media = newMedia(ctx, e.in, p.log)
 	e.media.open = p.open
 	e.media.prober = &prober{media: e.media, post: func(f func()) { e.in.post(f) }, self: func() (string, string) { return e.conf().Node, e.conf().Peer }}

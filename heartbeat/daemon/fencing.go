@@ -107,9 +107,9 @@ type fencing struct {
 	changed  chan struct{} // closed when the device is replaced
 }
 
-// newFencing makes the worker; ctx ends whatever it does.
-func newFencing(ctx context.Context, device stonith.Fencer, in *inbox, a *alarms) *fencing {
-	return &fencing{in: in, log: a.log, alarms: a, ctx: ctx, device: device, verb: stonith.Reset, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{})}
+// newFencing makes the worker, for a device that may be nil; ctx ends whatever it does.
+func newFencing(ctx context.Context, device stonith.Fencer, verb stonith.Verb, in *inbox, a *alarms) *fencing {
+	return &fencing{in: in, log: a.log, alarms: a, ctx: ctx, device: device, verb: verb, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{})}
 }
 
 // replace makes further attempts with another device, which may be nil, and another verb.

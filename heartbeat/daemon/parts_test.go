@@ -225,7 +225,7 @@ func TestFencingAnswersUnlessCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog(0)
 		in := newInbox()
-		f := newFencing(t.Context(), slowDevice("good"), in, newAlarms(log))
+		f := newFencing(t.Context(), slowDevice("good"), stonith.Reset, in, newAlarms(log))
 		f.do(heartbeat.Fence{Op: 1, Node: "beta"}, closed)
 		f.do(heartbeat.Fence{Op: 2, Node: "beta"}, closed)
 		never := make(chan struct{})
@@ -252,7 +252,7 @@ func TestFencingDeviceIsCheckedHourlyAndWhenReplaced(t *testing.T) {
 		log := newLog(0)
 		in, a := newInbox(), newAlarms(log)
 		ctx, cancel := context.WithCancel(t.Context())
-		f := newFencing(ctx, slowDevice("good"), in, a)
+		f := newFencing(ctx, slowDevice("good"), stonith.Reset, in, a)
 		f.tasks.Go(f.watch)
 		time.Sleep(2*deviceCheckEvery + time.Minute)
 		if got := fmt.Sprint(in.takePosted()); got != "[{2s} {2s} {2s}]" {
