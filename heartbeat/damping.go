@@ -10,6 +10,7 @@ import (
 // what a person asks for are never held up. It ends by itself after a window without a move.
 type damping struct {
 	seen   uint64          // highest epoch that was counted
+	mine   bool            // it was this node's: a node that takes up again what it had moves nothing
 	moves  []time.Duration // within the window, oldest first
 	until  time.Duration   // while it is held; 0 for not at all
 	byHand bool            // the acquisition under way was asked for here
@@ -31,10 +32,11 @@ func (n *Node) countMoves() {
 		if epoch <= d.seen {
 			continue
 		}
-		known, byHand := d.seen > 0, d.byHand || g.giveBy > 0
-		d.seen, d.byHand = epoch, false
-		if !known || byHand {
-			continue // where it was before this node came, and what a person wanted
+		known, byHand, mine := d.seen > 0, d.byHand || g.giveBy > 0, g.epoch > g.peerEpoch
+		stayed := mine == d.mine
+		d.seen, d.byHand, d.mine = epoch, false, mine
+		if !known || byHand || stayed {
+			continue // where it was before this node came, what a person wanted, and what a daemon that was killed finds again
 		}
 		d.moves = slices.DeleteFunc(d.moves, func(t time.Duration) bool { return n.now.Mono-t >= n.cfg.DampWindow })
 		d.moves = append(d.moves, n.now.Mono)

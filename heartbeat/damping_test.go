@@ -74,6 +74,24 @@ func TestDamping(t *testing.T) {
 	}
 }
 
+// TestDampingCountsNoRestarts: a daemon that is killed and started again takes up what it held, which moves nothing, however often.
+func TestDampingCountsNoRestarts(t *testing.T) {
+	w := flapper(3)
+	w.boot(t)
+	alpha := w.nodes[0]
+	for range 8 {
+		alpha.kill()
+		alpha.start()
+		w.run(w.now + 2*time.Second)
+	}
+	if got := w.owners("10.0.0.1"); len(got) != 1 || got[0] != "alpha" {
+		t.Errorf("runs on %v", got)
+	}
+	if said := strings.Join(w.trace, "\n"); strings.Contains(said, "moved 3 times") || strings.Count(said, "Acquiring resource group") < 9 {
+		t.Errorf("not taken up again and again, or taken for moves:\n%s", said)
+	}
+}
+
 // TestDampingLeavesPeopleAlone: what is asked for by hand moves however often.
 func TestDampingLeavesPeopleAlone(t *testing.T) {
 	w := flapper(3)
