@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X hapair/heartbeat/daemon.Version=$(VERSION)$(if $(COMMIT),+$(
 FUZZTIME ?= 20s
 REPEAT ?= 20
 PAIR := testdata/cluster/two-links
-FENCING := fence-power-cut,fence-delay,fence-levels,fence-fails,fence-partition,fence-apart
+FENCING := fence-power-cut,fence-delay,fence-levels,fence-fails,fence-partition,fence-apart,fence-loop
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/heartbeat ./cmd/heartbeat

@@ -196,18 +196,20 @@ func answerPlugin(path, text string) error {
 	return err
 }
 
-// fenceOff cuts a machine's power for a device. The node's files and fields stay those of a running one: a step gives it power again.
+// fenceOff cuts a machine's power for a device, and counts it when that is done: only then may the machine get power again. The node's files and fields stay those of a running one: a step gives it power again.
 func (w *world) fenceOff(n *node) {
 	w.mu.Lock()
 	m := n.machine
 	if m != nil {
 		w.downs[m] = true
 	}
-	w.resets = append(w.resets, reset{w.clock.Now(), n.index})
 	w.mu.Unlock()
 	if m != nil {
 		m.PowerOff()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resets = append(w.resets, reset{w.clock.Now(), n.index})
 }
 
 // setMachine notes the machine that a node now is, nil while it has no power.
@@ -307,7 +309,7 @@ func statusOf(ctx context.Context, n *node) (string, error) {
 
 // doAwaitReset waits until a device has switched a node off.
 func doAwaitReset(ctx context.Context, r *run, node int, s step) error {
-	for end := r.world.clock.Now() + s.span.of(r.timing); r.world.fenced(node, r.zero) == 0; {
+	for end := r.world.clock.Now() + s.span.of(r.timing); r.world.fenced(node, r.begun) == 0; {
 		if r.world.clock.Now() > end {
 			return nil // judged by what was due
 		}
@@ -316,6 +318,23 @@ func doAwaitReset(ctx context.Context, r *run, node int, s step) error {
 		}
 	}
 	return nil
+}
+
+// doAwaitHold waits until a node says that it asks a person before it has the other one reset again.
+func doAwaitHold(ctx context.Context, r *run, node int, s step) error {
+	n := r.world.nodes[node]
+	for end := r.world.clock.Now() + s.span.of(r.timing); ; {
+		text, err := statusOf(ctx, n)
+		if err == nil && strings.Contains(text, "it is not reset again and nothing is taken over") {
+			return nil
+		}
+		if r.world.clock.Now() > end {
+			return fmt.Errorf("the status of %s does not say that it asks a person: %v", n.name, err)
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // doConfirm is a person who looked at the other machine.

@@ -18,6 +18,7 @@ type run struct {
 	model    *model
 	active   int // who answered when the first phase began
 	zero     time.Duration
+	begun    time.Duration // when the phase under way did
 	result   Run
 }
 
@@ -83,6 +84,7 @@ func (r *run) phase(ctx context.Context, p phase) error {
 	before := r.model.clone()
 	used := r.world.consumption()
 	begun := r.world.clock.Now()
+	r.begun = begun
 	if r.zero == 0 && p.name != "start" && p.name != "start alone" {
 		r.zero = begun
 	}

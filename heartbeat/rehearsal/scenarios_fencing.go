@@ -42,6 +42,11 @@ func fencing() []scenario {
 	mend := func(do verb) phase {
 		return phase{name: "heal", steps: []step{{do: do, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}
 	}
+	again := func(name string) phase {
+		return phase{name: name, steps: []step{{do: cutHeartbeats, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}},
+			{do: joinHeartbeats, on: both}, {do: bootMachine, on: standby}, {do: startDaemon, on: standby}},
+			hold: span{plus: time.Second}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}}
+	}
 	return []scenario{
 		{name: "fence-power-cut", about: "the active node loses power; a fencing device that takes a second makes certain of it, without delay",
 			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{goodSwitch}, pragmas: noDelay}, phases: cut(0, 1)},
@@ -63,6 +68,11 @@ func fencing() []scenario {
 				{name: "cut", steps: []step{{do: separateAll, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
 					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}},
 				apart, mend(heal)}},
+		{name: "fence-loop", about: "the heartbeat links fail whenever the other node is up: after three resets a person is asked", needs: fencingDevice | packetLoss, set: noMirrors,
+			fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{again("first"), again("second"), again("third"),
+				{name: "fourth", steps: []step{{do: cutHeartbeats, on: both}, {do: awaitHold, on: active, span: span{deadtimes: 2, plus: 5 * time.Second}}},
+					hold: span{deadtimes: 2, plus: 3 * time.Second}, outage: undisturbed(), dual: single()},
+				mend(joinHeartbeats)}},
 	}
 }
 
@@ -70,6 +80,7 @@ var (
 	powerCutHeld = verb{words: "cut the power of %[1]s", do: doPowerCut, predict: func(m *model, node int, _ step) { m.loseHeld(node) }}
 	awaitAlarm   = verb{words: "wait for the alarm of %[1]s and its second attempt", do: doAwaitAlarm}
 	confirmDead  = verb{words: "heartbeat confirm-dead on %[1]s", do: doConfirm, predict: func(m *model, node int, _ step) { m.lose(1 - node) }}
+	awaitHold    = verb{words: "wait until %[1]s asks a person", do: doAwaitHold}
 	awaitReset   = verb{words: "wait until a device has switched %[1]s off", do: doAwaitReset}
 
 	separateAll    = verb{words: "cut all links between the nodes; clients still reach both", do: func(_ context.Context, r *run, _ int, _ step) error { return r.world.separate(true) }}
