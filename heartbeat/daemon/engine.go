@@ -40,9 +40,10 @@ type engine struct {
 	reset   func(reason string) // resets this machine; nil does not
 	clients *clients            // nil runs none
 	sd      *supervisor
-	leases  *leases   // nil keeps none
-	dog     *watchdog // nil where none is configured
-	compare *comparer // nil compares nothing with the peer
+	leases  *leases                           // nil keeps none
+	dog     *watchdog                         // nil where none is configured
+	compare *comparer                         // nil compares nothing with the peer
+	mirrors atomic.Pointer[heartbeat.Mirrors] // what the core asked for last
 
 	wantsPrivileges bool // realtime scheduling and locked memory were asked for
 

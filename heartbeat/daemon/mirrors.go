@@ -51,9 +51,13 @@ func (e *engine) mirrorTargets(c *config.Config) []string {
 
 // mirror makes the mirrors what the peer's addresses allow; it runs beside the loop.
 func (e *engine) mirror(a heartbeat.Mirrors) {
+	e.mirrors.Store(&a)
 	go func() {
 		e.reloads.Lock()
 		defer e.reloads.Unlock()
+		if !mirrorsAllowed(e.conf()) {
+			return
+		}
 		var want []link.Spec
 		targets := e.mirrorTargets(e.conf())
 		for _, base := range a.Bases {

@@ -139,6 +139,9 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 		e.checks.apply(c.Checks)
 	}
 	e.compare.changed()
+	if a := e.mirrors.Load(); a != nil && mirrorsAllowed(c) {
+		e.mirror(*a) // its ping targets may be others now
+	}
 	return nil
 }
 
@@ -162,6 +165,7 @@ func (e *engine) openNew(ctx context.Context, c *config.Config) (obsolete []*mem
 		switch {
 		case has(m.spec):
 			kept[m.spec.ID] = true
+		case m.spec.Kind == kindMirror && mirrorsAllowed(c): // these follow the peer's addresses, see mirror
 		case slices.ContainsFunc(want, func(w wanted) bool { return w.spec.ID == m.spec.ID }):
 			e.media.stop(m)
 		default:
