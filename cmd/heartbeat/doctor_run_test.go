@@ -9,16 +9,18 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// twoNodes is a real pair: two daemons in network namespaces of their own, with two cables between them.
+// twoNodes is a real pair: two daemons on machines of their own (namespaces for network and mounts), a cable between them, and a switch that
+// is also their gateway.
 type twoNodes struct {
 	t     *testing.T
-	space [2]*exec.Cmd // holds the namespace
+	space [3]*exec.Cmd // holds the namespaces: of the nodes, and of the gateway
 	node  [2]*lone
 }
 
-const pairHaCF = "keepalive 100ms\ndeadtime 2\ninitdead 10\nauto_failback off\nbcast eth0\nucast eth1 10.78.0.1\nucast eth1 10.78.0.2\nnode alpha beta\n#hapair: lease=off\n"
+const pairHaCF = "keepalive 100ms\ndeadtime 2\ninitdead 10\nauto_failback off\nbcast eth0\nucast eth1 10.78.0.1\nucast eth1 10.78.0.2\nnode alpha beta\nping 10.77.0.254\n"
 
 // startPair starts a healthy pair and waits until alpha serves.
 func startPair(t *testing.T) *twoNodes {
@@ -30,8 +32,8 @@ func startPair(t *testing.T) *twoNodes {
 	}
 	p := &twoNodes{t: t}
 	for i := range p.space {
-		p.space[i] = exec.Command("sleep", "600")
-		p.space[i].SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+		p.space[i] = exec.Command("sh", "-c", "mount -t bpf bpf /sys/fs/bpf; exec sleep 600") // leases are pinned there
+		p.space[i].SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 		if err := p.space[i].Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -40,14 +42,17 @@ func startPair(t *testing.T) *twoNodes {
 			p.space[i].Wait()
 		})
 	}
+	p.do(2, "ip link set lo up", "ip link add br0 type bridge", "ip addr add 10.77.0.254/24 dev br0", "ip link set br0 up")
 	for i := range 2 {
-		p.do(0, fmt.Sprintf("ip link add eth%d type veth peer name eth%d netns %d", i, i, p.space[1].Process.Pid))
+		p.do(2, fmt.Sprintf("ip link add port%d type veth peer name eth0 netns %d", i, p.space[i].Process.Pid), fmt.Sprintf("ip link set port%d master br0 up", i))
 	}
+	p.do(0, fmt.Sprintf("ip link add eth1 type veth peer name eth1 netns %d", p.space[1].Process.Pid))
 	for i, name := range []string{"alpha", "beta"} {
 		p.do(i, "ip link set lo up")
 		for k := range 2 {
 			p.do(i, fmt.Sprintf("ip addr add 10.7%d.0.%d/24 brd + dev eth%d", 7+k, i+1, k), fmt.Sprintf("ip link set eth%d up", k))
 		}
+		p.do(i, "ip route add default via 10.77.0.254")
 		base := t.TempDir()
 		l := &lone{t: t, dir: directories{config: filepath.Join(base, "ha.d"), state: filepath.Join(base, "lib"), run: filepath.Join(base, "run")}, out: &bytes.Buffer{}, program: self}
 		if err := os.MkdirAll(filepath.Join(l.dir.config, "resource.d"), 0o755); err != nil {
@@ -59,7 +64,7 @@ func startPair(t *testing.T) *twoNodes {
 		l.write("nodeinfo", name+"\n")
 		l.standIn("web", "")
 		p.node[i] = l
-		l.cmd = exec.Command("nsenter", "-t", fmt.Sprint(p.space[i].Process.Pid), "-n", "--", self, "run", "--config", l.dir.config, "--state", l.dir.state,
+		l.cmd = exec.Command("nsenter", "-t", fmt.Sprint(p.space[i].Process.Pid), "-n", "-m", "--", self, "run", "--config", l.dir.config, "--state", l.dir.state,
 			"--run", l.dir.run, "--log", "stderr", "--no-realtime")
 		l.cmd.Env = append(os.Environ(), asProgram+"=1")
 		l.cmd.Stderr = l.out
@@ -122,13 +127,17 @@ func (p *twoNodes) named(node int, finding, remedy string) {
 // healthy fails the test unless the doctor finds nothing on either node, soon.
 func (p *twoNodes) healthy(after string) {
 	p.t.Helper()
+	names := [2]string{"alpha", "beta"}
 	for i := range p.node {
 		last := ""
-		awaitOutput(p.t, "a healthy pair after "+after+", but:\n"+last, func() bool {
-			var code int
-			code, last = p.node[i].call("heartbeat", "doctor")
-			return code == 0 && last == fmt.Sprintf("%s and %s: nothing stands in the way of a takeover\n", [2]string{"alpha", "beta"}[i], [2]string{"beta", "alpha"}[i])
-		})
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+			if _, last = p.node[i].call("heartbeat", "doctor"); last == names[i]+" and "+names[1-i]+": nothing stands in the way of a takeover\n" {
+				break
+			}
+		}
+		if strings.Contains(last, "finding") {
+			p.t.Fatalf("after %s a healthy pair is not found healthy:\n%s", after, last)
+		}
 	}
 }
 
@@ -136,6 +145,12 @@ func (p *twoNodes) healthy(after string) {
 func TestDoctorOfARealPair(t *testing.T) {
 	p := startPair(t)
 	alpha, beta := p.node[0], p.node[1]
+	for _, l := range p.node {
+		awaitOutput(t, "the mirror of both", func() bool {
+			_, out := l.call("heartbeat", "status")
+			return strings.Contains(out, "mirror 10.77.0.254")
+		})
+	}
 	p.healthy("the start")
 	alpha.wants(0, "0 errors, 0 warnings", "heartbeat", "check", "--files-only", "--peer")
 
@@ -154,6 +169,9 @@ func TestDoctorOfARealPair(t *testing.T) {
 		beta.write("haresources", "# the pair's\nalpha 10.77.0.100/24/eth0 web\n")
 		beta.wants(0, "in force", "heartbeat", "reload")
 		p.healthy("haresources")
+		if out := beta.out.String(); strings.Contains(out, "Link mirror") && strings.Contains(out, "closed") {
+			t.Error("a reload closes the mirrors")
+		}
 	})
 	t.Run("script", func(t *testing.T) {
 		path := filepath.Join(beta.dir.config, "resource.d", "web")
@@ -191,10 +209,17 @@ func TestDoctorOfARealPair(t *testing.T) {
 		p.do(1, "nft delete table inet t")
 		p.healthy("the firewall")
 	})
+	t.Run("gateway", func(t *testing.T) {
+		p.do(2, "ip addr del 10.77.0.254/24 dev br0")
+		p.named(0, "the default gateway 10.77.0.254 does not answer", "check the cable of eth0")
+		p.named(1, "ping node 10.77.0.254 does not answer this node", "ping 10.77.0.254")
+		p.do(2, "ip addr add 10.77.0.254/24 dev br0")
+		p.healthy("the gateway")
+	})
 	t.Run("duplicate", func(t *testing.T) {
-		p.do(1, "ip addr add 10.77.0.100/32 dev eth0")
+		p.do(2, "ip addr add 10.77.0.100/32 dev br0")
 		p.named(0, "another machine answers for 10.77.0.100", "hardware address")
-		p.do(1, "ip addr del 10.77.0.100/32 dev eth0")
+		p.do(2, "ip addr del 10.77.0.100/32 dev br0")
 		p.healthy("the address")
 	})
 	t.Run("key", func(t *testing.T) {
