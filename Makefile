@@ -6,7 +6,7 @@
 #   make install DESTDIR=   where a node needs it; a configuration that exists is left alone
 #   make deb, make rpm      the packages, in dist: the same bytes from the same commit (GOARCH for another machine's)
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes
-#   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node, before its peer serves
+#   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node before its peer serves, an NFS pair loses nothing
 #   make full               the long version of test: soak, simulation, interop five times
 #   make bench, make fuzz, make clean
 
@@ -56,6 +56,7 @@ interop: build tools
 vm: build
 	@testdata/vm/watchdog
 	@testdata/vm/watchdog-pair
+	@testdata/vm/nfs
 
 full: test interop vm
 	SIM_SEEDS=100000 $(GO) test -timeout 2h -run TestSimulation -v ./heartbeat | tail -n 5

@@ -6,7 +6,8 @@
 //
 // A bare address, IPaddr, IPaddr2 and IPv6addr are handled by this package itself, unless resource.d holds a script of that
 // name that somebody wrote for this site. A script is taken for the stock one, and not run, when it does nothing itself but
-// hands over to the OCF agent: outside of comments it calls ra_execocf, or names resource.d/heartbeat/ under OCF_ROOT.
+// hands over to the OCF agent: outside of comments it calls ra_execocf, or names resource.d/heartbeat/ under OCF_ROOT. So is, byte for
+// byte, the drbddisk that comes with drbd-utils.
 //
 // In rc.d, the stock scripts status, ip-request, ip-request-resp, ask_resources and hb_takeover would start and stop groups
 // behind the daemon's back. A script is taken for one of them, and not run, when outside of comments it calls mach_down,

@@ -40,7 +40,7 @@ func ownKind(p Paths, name string) opener {
 		return nil
 	}
 	for _, dir := range []string{p.ResourceDir, p.InitDir} {
-		if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil && !stockWrapper(string(text)) {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil && !stock(text) {
 			return nil
 		}
 	}

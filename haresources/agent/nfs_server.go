@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -133,7 +134,29 @@ func (s *nfsServer) Start(ctx context.Context) error {
 	if err := s.helpers(ctx); err != nil {
 		return err
 	}
-	return s.do(ctx, "rpc.nfsd", "--no-nfs-version", "3", strconv.Itoa(s.threads))
+	scope, err := s.scope()
+	if err != nil {
+		return err
+	}
+	// The kernel takes the name from whoever starts the threads. Only new versions of rpc.nfsd have an option for that.
+	const named = `printf %s "$0" >/proc/sys/kernel/hostname && PATH=$PATH:/usr/sbin:/sbin exec rpc.nfsd "$@"`
+	return s.do(ctx, "unshare", "--uts", "/bin/sh", "-c", named, scope, "--no-nfs-version", "3", strconv.Itoa(s.threads))
+}
+
+// scope is the name by which clients know the server, whichever node it runs on (RFC 8881, section 2.10.4): made once, and kept with the state. By
+// default the server goes by the name of the machine; to a client the other node is another server then, of which it reclaims nothing,
+// and writes under a lock that it held before fail.
+func (s *nfsServer) scope() (string, error) {
+	path := filepath.Join(s.state, "scope")
+	text, err := os.ReadFile(path)
+	if name := strings.TrimSpace(string(text)); err == nil && name != "" {
+		return name, nil
+	}
+	name := "hapair-" + rand.Text()[:16]
+	if err := host.ReplaceFile(path, []byte(name+"\n"), 0o644); err != nil {
+		return "", fmt.Errorf("keep the name of the NFS server: %w", err)
+	}
+	return name, nil
 }
 
 // place makes the state directory, and mounts it where the server's programs look for it.
