@@ -59,7 +59,7 @@ vm: build
 	@testdata/vm/nfs
 
 full: test interop vm
-	SIM_SEEDS=100000 $(GO) test -timeout 2h -run TestSimulation -v ./heartbeat | tail -n 5
+	SIM_SEEDS=100000 $(GO) test -timeout 2h -run 'TestSimulation|TestNoFenceLoop' -v ./heartbeat | tail -n 8
 	for round in 2 3 4 5; do bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR); done
 	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
 	bin/heartbeat rehearse --brief --repeat 5 --scenario $(FENCING) testdata/cluster/fencing
