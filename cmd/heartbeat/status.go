@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,11 +75,29 @@ func writeStatus(w io.Writer, s *daemon.Status) error {
 		}
 		b.WriteString("\n")
 	}
+	writeFiles(&b, s)
 	writeLinks(&b, s)
 	writeGroups(&b, s)
 	writeTransitions(&b, s)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeFiles says whether both nodes have the same; what degrades the pair stands among the problems already.
+func writeFiles(b *strings.Builder, s *daemon.Status) {
+	if s.Files == nil {
+		return
+	}
+	switch s.Files.State {
+	case "equal":
+		b.WriteString("files, scripts and program are the same on both nodes\n")
+	case "different":
+		for _, d := range s.Files.Differences {
+			if !slices.Contains(s.Problems, daemon.NotTheSame+d) {
+				fmt.Fprintf(b, "%s%s\n", daemon.NotTheSame, d)
+			}
+		}
+	}
 }
 
 func writeLinks(b *strings.Builder, s *daemon.Status) {

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// NotTheSame begins a problem that is a difference between the nodes.
+const NotTheSame = "not the same on both nodes: "
+
 // judge fills Health and Problems: what is wrong, and what to do about it, worst first.
 func (s *Status) judge() {
 	s.Health = Healthy
@@ -35,7 +38,7 @@ func (s *Status) judge() {
 	}
 	if s.Files != nil {
 		for _, text := range s.Files.degrading {
-			degraded("not the same on both nodes: %s", text)
+			degraded("%s%s", NotTheSame, text)
 		}
 	}
 	for _, p := range s.Pings {
