@@ -64,6 +64,11 @@ func TestBetterConnectedNodeServesAtOnce(t *testing.T) {
 	if took := at - cut; took > 1020*time.Millisecond || took < 900*time.Millisecond {
 		t.Errorf("beta serves %v after the uplink of alpha was lost, want deadping 1s and at most 20ms", took)
 	}
+	w.run(w.now + 200*time.Millisecond)
+	want := heartbeat.ReachStatus{Here: 0, Peer: 2, HereKnown: true, PeerKnown: true}
+	if got := w.nodes[0].node.Status().Reach; got != want {
+		t.Errorf("its status says %+v, want %+v", got, want)
+	}
 }
 
 // TestPingNodeLostByBothMovesNothing, whatever comes first and whatever is lost on the way.

@@ -11,6 +11,7 @@ type Status struct {
 	Member      string   // own status on the wire: init, up, active
 	Peer        PeerStatus
 	Pings       []PingStatus
+	Reach       ReachStatus
 	Links       []LinkStatus
 	Groups      []GroupStatus
 	Transitions []Transition // newest last, at most 20
@@ -45,6 +46,12 @@ type FencingStatus struct {
 	Due        time.Duration // Mono: when the next attempt begins; negative for none
 	Delay      time.Duration // how long this node waits as the standby
 	LastError  string
+}
+
+// ReachStatus is what ipfail compares: how many ping nodes and groups each node reaches. The one that reaches more is to serve.
+type ReachStatus struct {
+	Here, Peer           int
+	HereKnown, PeerKnown bool // false where nothing is compared, or not yet
 }
 
 // PingStatus is a ping node as seen from here.

@@ -29,6 +29,8 @@ func (n *Node) Status() Status {
 	for _, q := range n.pings {
 		s.Pings = append(s.Pings, PingStatus{Name: q.Name, Up: q.up, LastHeard: q.lastHeard})
 	}
+	s.Reach.Here, s.Reach.HereKnown = n.pingCount()
+	s.Reach.Peer, s.Reach.PeerKnown = n.peerPings()
 	for _, g := range n.groups {
 		s.Groups = append(s.Groups, n.groupStatus(g))
 	}

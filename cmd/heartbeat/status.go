@@ -121,6 +121,25 @@ func writeLinks(b *strings.Builder, s *daemon.Status) {
 		fmt.Fprintf(t, "  ping %s\t%s\tlast reply %s\n", p.Name, state, ago(p.LastHeardMS))
 	}
 	t.Flush()
+	if s.Reach != nil {
+		fmt.Fprintf(b, "  ipfail: %s\n", comparison(s))
+	}
+}
+
+// comparison words what ipfail makes of the ping nodes that each node reaches.
+func comparison(s *daemon.Status) string {
+	here, peer := s.Reach.Here, s.Reach.Peer
+	if peer < 0 {
+		return fmt.Sprintf("%d of %d reached here; %s does not say, so nothing is compared", here, len(s.Pings), s.Peer.Name)
+	}
+	text := fmt.Sprintf("%d of %d reached here, %d from %s: ", here, len(s.Pings), peer, s.Peer.Name)
+	switch {
+	case here < peer:
+		return text + s.Peer.Name + " is to serve"
+	case here > peer:
+		return text + s.Node + " is to serve"
+	}
+	return text + "a tie, nothing moves"
 }
 
 func writeGroups(b *strings.Builder, s *daemon.Status) {

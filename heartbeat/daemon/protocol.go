@@ -102,6 +102,7 @@ type Status struct {
 	Peer        PeerView         `json:"peer"`
 	Links       []LinkView       `json:"links"`
 	Pings       []PingView       `json:"pings"`
+	Reach       *ReachView       `json:"ipfail,omitempty"` // nil where the nodes do not compare what they reach
 	Groups      []GroupView      `json:"groups"`
 	Transitions []TransitionView `json:"transitions"` // newest last
 	Alarms      []string         `json:"alarms"`
@@ -155,6 +156,12 @@ type FencingView struct {
 	Tries     int    `json:"tries"`
 	DelayMS   int64  `json:"delay_ms"` // how long this node waits as the standby
 	LastError string `json:"last_error,omitempty"`
+}
+
+// ReachView is how many ping nodes and groups each node reaches, as ipfail compares it.
+type ReachView struct {
+	Here int `json:"here"`
+	Peer int `json:"peer"` // -1 while the peer has not said
 }
 
 // PingView is one ping node.

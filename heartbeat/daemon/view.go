@@ -117,6 +117,12 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 	for _, l := range c.Links {
 		s.Links = append(s.Links, e.linkView(l, now.Mono))
 	}
+	if c.Reach.HereKnown {
+		s.Reach = &ReachView{Here: c.Reach.Here, Peer: -1}
+		if c.Reach.PeerKnown {
+			s.Reach.Peer = c.Reach.Peer
+		}
+	}
 	for _, q := range c.Pings {
 		s.Pings = append(s.Pings, PingView{Name: q.Name, Up: q.Up, LastHeardMS: age(now.Mono, q.LastHeard)})
 	}
