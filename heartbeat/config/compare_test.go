@@ -90,3 +90,27 @@ func TestCompare(t *testing.T) {
 		})
 	}
 }
+
+// TestCompareBothForms has one node on ha.cf and the other on what convert makes of it.
+func TestCompareBothForms(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range base {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := config.Convert(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := side(t, "alpha", base)
+	theirs := side(t, "beta", map[string]string{"heartbeat.toml": string(out.Text), "authkeys": base["authkeys"]})
+	if got := config.Compare(mine, theirs); len(got) > 0 {
+		t.Errorf("the same in both forms differs: %v", got)
+	}
+	text := strings.Replace(string(out.Text), `deadtime = "1s"`, `deadtime = "2s"`, 1)
+	theirs = side(t, "beta", map[string]string{"heartbeat.toml": text, "authkeys": base["authkeys"]})
+	if got := config.Compare(mine, theirs); len(got) != 1 || !strings.HasPrefix(got[0].Error(), "ha.cf:3: warning: deadtime is 1s here and 2s on beta (heartbeat.toml:") {
+		t.Errorf("%v\n%s", got, text)
+	}
+}

@@ -108,11 +108,11 @@ func (c *Config) settings() (list []Item) {
 	}
 	for _, h := range c.StonithHosts {
 		if h.Host == "*" { // one for a certain node is that node's
-			list = append(list, Item{Part: PartMain, Key: "stonith_host * " + h.Type, Line: h.Line, Value: fmt.Sprint(h.Level, strings.Fields(h.Params))})
+			list = append(list, Item{Part: PartMain, Key: "stonith_host * " + h.Type, Line: h.Line, Value: fmt.Sprint(max(h.Level, 1), strings.Fields(h.Params))})
 		}
 	}
 	for _, s := range c.Stoniths {
-		list = append(list, Item{Part: PartMain, Key: "stonith " + s.Type, Line: s.Line, Value: strconv.Itoa(s.Level), Open: true})
+		list = append(list, Item{Part: PartMain, Key: "stonith " + s.Type, Line: s.Line, Value: strconv.Itoa(max(s.Level, 1)), Open: true})
 	}
 	slices.SortStableFunc(list, func(a, b Item) int { return strings.Compare(a.Key, b.Key) })
 	return numbered(list)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ const (
 	tellChunk      = 1000 // bytes of an answer in one message
 	tellMost       = 64 << 10
 	tellPause      = 2 * time.Millisecond
+	begunKept      = 64
 	askAgain       = time.Second // an answer that has not begun by then is asked for again
 	answersAtATime = 2
 )
@@ -45,6 +47,7 @@ type calls struct {
 
 	mu      sync.Mutex
 	working int
+	begun   []string // questions that were begun to be answered, oldest first: each is answered once
 	waiting map[string]*call
 }
 
@@ -153,10 +156,13 @@ func (c *calls) message(m wire.Message) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.working >= answersAtATime || c.ctx.Err() != nil {
-		return true // it asks again
+	if slices.Contains(c.begun, m.Get("id")) || c.working >= answersAtATime || c.ctx.Err() != nil {
+		return true // it has been heard before, or asks again
 	}
 	c.working++
+	if c.begun = append(c.begun, m.Get("id")); len(c.begun) > begunKept {
+		c.begun = c.begun[1:]
+	}
 	m = m.Clone()
 	c.tasks.Go(func() {
 		c.tell(m)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -93,8 +94,11 @@ func TestDifferenceIsNamedOnBothNodesAndLoggedOnce(t *testing.T) {
 				t.Errorf("%s logged it %d times", n.manager.node, count)
 			}
 		}
-		alpha.conf().Table.Groups[1].Resources[0].Args = []string{"other"} // as a reload would
-		alpha.conf().Deadtime = 1200 * time.Millisecond
+		c := *alpha.conf() // as a reload would
+		c.Table.Groups = slices.Clone(c.Table.Groups)
+		c.Table.Groups[1].Resources = []haresources.Resource{{Spec: "mail", Args: []string{"other"}}}
+		c.Deadtime = 1200 * time.Millisecond
+		alpha.config.Store(&c)
 		alpha.compare.changed()
 		time.Sleep(3 * time.Second)
 		for _, n := range []*labNode{alpha, beta} {
@@ -204,4 +208,22 @@ func classicStatus() heartbeat.PeerStatus {
 
 func withPeer(p heartbeat.PeerStatus) heartbeat.Status {
 	return heartbeat.Status{Node: "alpha", Member: "active", Peer: p}
+}
+
+func TestQuestionIsAnsweredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		alpha, beta, _ := comparing(t, func(*config.Config) {})
+		asked := 0
+		beta.compare.calls.answers["slow"] = func(context.Context, string) (string, error) {
+			asked++
+			time.Sleep(5 * askAgain)
+			return strings.Repeat("long ", 1000), nil
+		}
+		text, err := alpha.compare.calls.ask(t.Context(), "slow", "")
+		if err != nil || len(text) != 5000 || asked != 1 {
+			t.Errorf("%d bytes, asked %d times, %v", len(text), asked, err)
+		}
+		alpha.end()
+		beta.end()
+	})
 }
