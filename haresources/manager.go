@@ -99,6 +99,9 @@ func (it *item) configure(def Group) error {
 	return nil
 }
 
+// ErrNoGroup is in the error of what is asked of a group that the table does not have, or no longer has.
+var ErrNoGroup = errors.New("no group")
+
 // find is the group of that name.
 func (m *Manager) find(name string) (*group, error) {
 	m.mu.Lock()
@@ -106,7 +109,7 @@ func (m *Manager) find(name string) (*group, error) {
 	if g := m.groups[name]; g != nil {
 		return g, nil
 	}
-	return nil, fmt.Errorf("no group %s", quote(name))
+	return nil, fmt.Errorf("%w %s", ErrNoGroup, quote(name))
 }
 
 // Table is what the Manager works from.

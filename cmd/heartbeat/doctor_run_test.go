@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,7 +53,7 @@ func startPair(t *testing.T) *twoNodes {
 		}
 		p.do(i, "ip route add default via 10.77.0.254")
 		base := t.TempDir()
-		l := &lone{t: t, dir: directories{config: filepath.Join(base, "ha.d"), state: filepath.Join(base, "lib"), run: filepath.Join(base, "run")}, out: &bytes.Buffer{}, program: self}
+		l := &lone{t: t, dir: directories{config: filepath.Join(base, "ha.d"), state: filepath.Join(base, "lib"), run: filepath.Join(base, "run")}, out: &transcript{}, program: self}
 		if err := os.MkdirAll(filepath.Join(l.dir.config, "resource.d"), 0o755); err != nil {
 			t.Fatal(err)
 		}

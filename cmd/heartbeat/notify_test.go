@@ -62,6 +62,25 @@ func (m *manager) until(prefix string) string {
 	return ""
 }
 
+// both waits for two messages that come in either order.
+func (m *manager) both(a, b string) {
+	m.t.Helper()
+	var heard []string
+	missing := map[string]bool{a: true, b: true}
+	for end := time.Now().Add(20 * time.Second); len(missing) > 0; {
+		if time.Now().After(end) {
+			m.t.Fatalf("the manager did not hear %q and %q, but %q", a, b, heard)
+		}
+		text := m.hear(time.Until(end))
+		heard = append(heard, text)
+		for prefix := range missing {
+			if strings.Contains("\n"+text, "\n"+prefix) {
+				delete(missing, prefix)
+			}
+		}
+	}
+}
+
 // signsOfLife collects when the watchdog was fed, for a time.
 func (m *manager) signsOfLife(during time.Duration) (at []time.Duration) {
 	m.t.Helper()
@@ -99,8 +118,7 @@ func TestServiceManagerHearsOfADaemonsLife(t *testing.T) {
 	if text := m.until("RELOADING=1"); !strings.Contains(text, "\nMONOTONIC_USEC=") {
 		t.Errorf("reload: %q", text)
 	}
-	m.until("READY=1")
-	m.until("STATUS=alpha is active, holds 10.77.0.101")
+	m.both("READY=1", "STATUS=alpha is active, holds 10.77.0.101")
 	l.write("ha.cf", loneHaCF+"deadtiem 1\n")
 	l.wants(1, "did you mean deadtime", "heartbeat", "reload")
 	m.until("RELOADING=1")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,9 +49,27 @@ type lone struct {
 	t   *testing.T
 	dir directories
 	cmd *exec.Cmd
-	out *bytes.Buffer
+	out *transcript
 
 	program string // its file
+}
+
+// transcript keeps what a daemon says; it can be read while the daemon goes on.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(b)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
 }
 
 // startLone writes the files and starts the daemon.
@@ -72,7 +91,7 @@ func startProgram(t *testing.T, self, haCF string) *lone {
 	if err := os.Mkdir(d.config, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l := &lone{t: t, dir: d, out: &bytes.Buffer{}}
+	l := &lone{t: t, dir: d, out: &transcript{}}
 	l.write("ha.cf", haCF)
 	l.write("haresources", "alpha 10.77.0.100/24\n")
 	l.write("authkeys", "auth 1\n1 sha1 0123456789abcdef0123456789abcdef\n")

@@ -171,7 +171,11 @@ func (g *groups) standBy(group string, after time.Duration) {
 		case <-g.calm.Done():
 			return
 		}
-		if err := m.Standby(g.calm, group); err != nil && g.calm.Err() == nil {
+		err := m.Standby(g.calm, group)
+		if errors.Is(err, haresources.ErrNoGroup) {
+			return // a reload took it away meanwhile
+		}
+		if err != nil && g.calm.Err() == nil {
 			g.log.Errorf("Resource group %s is not ready for a takeover here: %v", group, err)
 		}
 	})

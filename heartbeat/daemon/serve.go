@@ -81,6 +81,7 @@ func (n *node) finish(ctx context.Context, halt *heartbeat.Halt) error {
 	e.hooks.wait()
 	e.groups.end()
 	e.leases.close(halt != nil && halt.Released)
+	n.runner.ledger.Close()
 	if halt == nil {
 		return errors.New("the main loop ended without being asked to")
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -173,16 +174,19 @@ func (p Program) Run(ctx context.Context) error {
 		out.abandon()
 		return err
 	}
+	mark, marking := p.Ledger.announce(p.Key)
+	cmd.Env = append(slices.Clip(cmd.Env), marking...)
 	err = Start(cmd)
 	if stdin, ok := cmd.Stdin.(*os.File); ok {
 		stdin.Close()
 	}
 	if err != nil {
+		p.Ledger.began(mark, p.Key, 0)
 		out.abandon()
 		return fmt.Errorf("start: %w", startHint(p.Path, err))
 	}
 	out.start()
-	return p.wait(ctx, cmd, out, p.Ledger.began(p.Key, cmd.Process.Pid))
+	return p.wait(ctx, cmd, out, p.Ledger.began(mark, p.Key, cmd.Process.Pid))
 }
 
 // input gives the program its standard input: a file in memory, so that nobody has to wait until it reads.

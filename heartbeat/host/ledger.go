@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,17 +18,22 @@ import (
 
 // Ledger keeps which programs run for a daemon, one file each in a directory, so that the successor of a daemon that was killed finds
 // those that outlived it: a start script that goes on in the middle of its work beside the successor's own would start its service twice.
-// The nil Ledger keeps nothing.
+// A program is announced before it is started, by a mark that its environment carries, and has its number written down once it has one: a
+// daemon that is killed between the two leaves the mark. The nil Ledger keeps nothing.
 type Ledger struct {
 	dir  string
 	left map[string][]*leftover // by their key
+	next atomic.Uint64          // makes marks differ
 }
 
-// entry is what the ledger writes of a program.
+// entry is what the ledger writes of a program, in a file named by its process number; before it has one, in a file named by its mark.
 type entry struct {
 	Key   string `json:"key"`
-	Begun string `json:"begun"` // see ProcessBegun
+	Begun string `json:"begun,omitempty"` // see ProcessBegun; "" before the program has a number
 }
+
+// markVariable is the environment variable by which a program that has no number yet is found again.
+const markVariable = "HA_OPERATION"
 
 // leftover is a program of a predecessor.
 type leftover struct {
@@ -62,16 +69,37 @@ func OpenLedger(dir string, grace time.Duration, say func(string)) (*Ledger, err
 
 // readLeftover reads one entry, and tells whether its program still runs.
 func readLeftover(path string) (*leftover, bool) {
-	pid, err := strconv.Atoi(filepath.Base(path))
-	if err != nil || pid < 2 {
-		return nil, false
-	}
 	text, err := os.ReadFile(path)
 	var e entry
-	if err != nil || json.Unmarshal(text, &e) != nil || e.Begun == "" || ProcessBegun(pid) != e.Begun {
+	if err != nil || json.Unmarshal(text, &e) != nil {
 		return nil, false
 	}
-	return &leftover{pid: pid, key: e.Key, ended: make(chan struct{})}, true
+	pid, err := strconv.Atoi(filepath.Base(path))
+	switch {
+	case err != nil:
+		pid = marked(filepath.Base(path))
+	case e.Begun == "" || ProcessBegun(pid) != e.Begun:
+		return nil, false
+	}
+	return &leftover{pid: pid, key: e.Key, ended: make(chan struct{})}, pid > 1
+}
+
+// marked finds the program with a mark in its environment that leads its process group, 0 if there is none.
+func marked(mark string) int {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, path := range environs {
+		text, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(append([]byte{0}, text...), []byte("\x00"+markVariable+"="+mark+"\x00")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil {
+			if group, err := unix.Getpgid(pid); err == nil && group == pid {
+				return pid
+			}
+		}
+	}
+	return 0
 }
 
 // end ends the program and tells how that went.
@@ -106,18 +134,41 @@ func (l *Ledger) await(ctx context.Context, key string) error {
 	return nil
 }
 
-// began writes a program down; ended, called once it is no more, strikes it out. That nothing can be written (the run directory is full) is
-// no reason to leave the program alone.
-func (l *Ledger) began(key string, pid int) (ended func()) {
+// announce writes down that a program is about to be started, and returns what its environment needs for that. That nothing can be written
+// (the run directory is full) is no reason to leave the program alone.
+func (l *Ledger) announce(key string) (mark string, environ []string) {
+	if l == nil {
+		return "", nil
+	}
+	mark = fmt.Sprintf("operation-%d-%s-%d", os.Getpid(), ProcessBegun(os.Getpid()), l.next.Add(1))
+	l.write(mark, entry{Key: key})
+	return mark, []string{markVariable + "=" + mark}
+}
+
+// began writes an announced program down by its number, 0 if it could not be started; ended, called once it is no more, strikes it out.
+func (l *Ledger) began(mark, key string, pid int) (ended func()) {
 	if l == nil {
 		return func() {}
 	}
-	path := filepath.Join(l.dir, strconv.Itoa(pid))
-	text, err := json.Marshal(entry{Key: key, Begun: ProcessBegun(pid)})
-	if err == nil {
-		_ = os.WriteFile(path, text, 0o600)
+	name := strconv.Itoa(pid)
+	if pid > 0 {
+		l.write(name, entry{Key: key, Begun: ProcessBegun(pid)})
 	}
-	return func() { os.Remove(path) }
+	os.Remove(filepath.Join(l.dir, mark))
+	return func() { os.Remove(filepath.Join(l.dir, name)) }
+}
+
+func (l *Ledger) write(name string, e entry) {
+	if text, err := json.Marshal(e); err == nil {
+		_ = os.WriteFile(filepath.Join(l.dir, name), text, 0o600)
+	}
+}
+
+// Close removes the ledger of a daemon that has ended everything it started; programs that could not be ended stay written down.
+func (l *Ledger) Close() {
+	if l != nil {
+		os.Remove(l.dir) // fails while there is an entry, as it should
+	}
 }
 
 // ProcessBegun is when a process was started, in the kernel's own count; "" when there is none of that number, or only its remains. With it a
