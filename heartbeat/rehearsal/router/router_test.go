@@ -160,6 +160,9 @@ func mistake(in json.RawMessage, out io.Writer) error {
 	if !s.until("fw1 serves", func() bool { return s.holds(0) && s.settled(1) }) {
 		return nil
 	}
+	if !s.until("fw2 has the rules of a standby", func() bool { return strings.Contains(s.run(1, "nft list ruleset"), "policy drop") }) {
+		return nil
+	}
 	path := filepath.Join(s.etc[1], "rules/active.nft")
 	text, err := os.ReadFile(path)
 	if err != nil {
