@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // twoNodes is a real pair: two daemons on machines of their own (namespaces for network and mounts), a cable between them, and a switch that
@@ -24,7 +26,7 @@ const pairHaCF = "keepalive 100ms\ndeadtime 2\ninitdead 10\nauto_failback off\nb
 // startPair starts a healthy pair and waits until alpha serves.
 func startPair(t *testing.T) *twoNodes {
 	t.Helper()
-	requireRoot(t)
+	requireNamespace(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -195,12 +197,7 @@ func TestDoctorOfARealPair(t *testing.T) {
 		p.healthy("the link")
 	})
 	t.Run("firewall", func(t *testing.T) {
-		if _, err := exec.LookPath("nft"); err != nil {
-			if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-				t.Fatal("own firewalls were not tested: nft is needed")
-			}
-			t.Skip("own firewalls were not tested: nft is needed")
-		}
+		require.Tool(t, "nft", "own firewalls")
 		p.do(1, "nft add table inet t", "nft add chain inet t i { type filter hook input priority 0 ; }", "nft add rule inet t i iifname eth0 udp dport 694 drop")
 		p.named(0, "link bcast eth0 works in one direction only: nothing arrives at beta", "let UDP port 694")
 		p.do(1, "nft flush chain inet t i", "nft add chain inet t o { type filter hook output priority 0 ; }", "nft add rule inet t o oifname eth0 udp dport 694 drop")

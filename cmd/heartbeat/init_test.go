@@ -208,7 +208,7 @@ const initNetwork = "hostname alpha && ip link set lo up && for n in 0 1; do ip 
 // TestInitOnARealMachine runs the program in namespaces of its own: what it writes there passes the check, with the machine and for the
 // other node, and a rehearsal plays a failover with it.
 func TestInitOnARealMachine(t *testing.T) {
-	requireRoot(t)
+	requireNamespace(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

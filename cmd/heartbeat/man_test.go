@@ -16,6 +16,7 @@ import (
 
 	"hapair/haresources"
 	"hapair/heartbeat/config"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 var update = flag.Bool("update", false, "write the parts of docs/man that come from the program anew")
@@ -197,30 +198,26 @@ func TestManualPagesAreWellFormed(t *testing.T) {
 		t.Fatalf("there are only the pages %v", pages)
 	}
 	for _, tool := range [][]string{{"mandoc", "-T", "lint", "-W", "warning"}, {"man", "--warnings", "-l", "-Tutf8"}} {
-		if _, err := exec.LookPath(tool[0]); err != nil {
-			if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-				t.Errorf("the manual pages were not tested with %s, which is not here", tool[0])
+		t.Run(tool[0], func(t *testing.T) {
+			require.Tool(t, tool[0], "the manual pages")
+			for _, page := range pages {
+				cmd := exec.Command(tool[0], append(tool[1:], page)...)
+				cmd.Env = append(os.Environ(), "MANROFFSEQ=", "MANWIDTH=100", "LC_ALL=C.UTF-8")
+				cmd.Dir, _ = filepath.Abs("../../docs/man")
+				cmd.Args[len(cmd.Args)-1] = filepath.Base(page)
+				if strings.HasPrefix(string(mustRead(t, page)), ".so ") {
+					continue // a second name of another page, found only where they are installed
+				}
+				var said bytes.Buffer
+				cmd.Stderr = &said
+				if tool[0] == "mandoc" {
+					cmd.Stdout = &said
+				}
+				if err := cmd.Run(); err != nil || said.Len() > 0 {
+					t.Errorf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, said.String())
+				}
 			}
-			t.Logf("the manual pages were not tested with %s, which is not here", tool[0])
-			continue
-		}
-		for _, page := range pages {
-			cmd := exec.Command(tool[0], append(tool[1:], page)...)
-			cmd.Env = append(os.Environ(), "MANROFFSEQ=", "MANWIDTH=100", "LC_ALL=C.UTF-8")
-			cmd.Dir, _ = filepath.Abs("../../docs/man")
-			cmd.Args[len(cmd.Args)-1] = filepath.Base(page)
-			if strings.HasPrefix(string(mustRead(t, page)), ".so ") {
-				continue // a second name of another page, found only where they are installed
-			}
-			var said bytes.Buffer
-			cmd.Stderr = &said
-			if tool[0] == "mandoc" {
-				cmd.Stdout = &said
-			}
-			if err := cmd.Run(); err != nil || said.Len() > 0 {
-				t.Errorf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, said.String())
-			}
-		}
+		})
 	}
 }
 

@@ -96,7 +96,7 @@ func (m *manager) signsOfLife(during time.Duration) (at []time.Duration) {
 // TestServiceManagerHearsOfADaemonsLife follows a real daemon from its start to its polite stop, by way of a reload, one that is refused, an
 // upgrade and a freeze.
 func TestServiceManagerHearsOfADaemonsLife(t *testing.T) {
-	requireRoot(t)
+	requireNamespace(t)
 	const watchdog = 900 * time.Millisecond
 	m := newManager(t, filepath.Join(t.TempDir(), "notify"), watchdog)
 	program := filepath.Join(t.TempDir(), "heartbeat")
@@ -156,7 +156,7 @@ func TestServiceManagerHearsOfADaemonsLife(t *testing.T) {
 
 // TestServiceManagerWithRareHeartbeats: a watchdog that is shorter than keepalive is fed all the same.
 func TestServiceManagerWithRareHeartbeats(t *testing.T) {
-	requireRoot(t)
+	requireNamespace(t)
 	const watchdog = 800 * time.Millisecond
 	m := newManager(t, filepath.Join(t.TempDir(), "notify"), watchdog)
 	l := startLone(t, strings.NewReplacer("keepalive 50ms", "keepalive 3", "deadtime 300ms", "deadtime 10", "initdead 500ms", "initdead 20").Replace(loneHaCF))

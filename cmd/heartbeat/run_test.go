@@ -18,6 +18,7 @@ import (
 
 	"hapair/heartbeat/daemon"
 	"hapair/heartbeat/rehearsal"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // asProgram makes the test binary behave as the program, so that tests can start real daemons.
@@ -31,17 +32,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// requireRoot skips a test that needs namespaces, loudly.
-func requireRoot(t *testing.T) {
+// requireNamespace names what a real daemon in a network namespace needs.
+func requireNamespace(t *testing.T) {
 	t.Helper()
-	_, err := exec.LookPath("ip")
-	if os.Geteuid() == 0 && err == nil {
-		return
-	}
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatal("a real daemon in a namespace was not tested: root and the ip command are needed")
-	}
-	t.Skip("a real daemon in a namespace was not tested: root and the ip command are needed")
+	require.Root(t, "a real daemon in a namespace")
+	require.Tool(t, "ip", "a real daemon in a namespace")
 }
 
 // lone is a real daemon without a peer, in a network namespace of its own with one interface that leads nowhere.
@@ -85,7 +80,7 @@ func startLone(t *testing.T, haCF string) *lone {
 // startProgram is startLone with the program in a certain file.
 func startProgram(t *testing.T, self, haCF string) *lone {
 	t.Helper()
-	requireRoot(t)
+	requireNamespace(t)
 	base := t.TempDir()
 	d := directories{config: filepath.Join(base, "ha.d"), state: filepath.Join(base, "lib"), run: filepath.Join(base, "run")}
 	if err := os.Mkdir(d.config, 0o755); err != nil {
@@ -249,7 +244,7 @@ func TestBadConfigurationDoesNotStart(t *testing.T) {
 }
 
 func TestClassicStartInTheBackground(t *testing.T) {
-	requireRoot(t)
+	requireNamespace(t)
 	runtime.LockOSThread() // the thread's namespace is its own from here on; it ends with the test
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func installText(t *testing.T, path string, content []byte) {
 // TestUpgrade replaces the program of a running daemon: the process, its address and its clients live on; what cannot take over is refused
 // while the old one still runs.
 func TestUpgrade(t *testing.T) {
-	requireRoot(t)
+	requireNamespace(t)
 	program := filepath.Join(t.TempDir(), "heartbeat")
 	install(t, program)
 	l := startProgram(t, program, loneHaCF+"respawn root /bin/sleep 3333\n")

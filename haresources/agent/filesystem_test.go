@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // disk makes a file system in a file, and says where it is on a loop device of the node.
 func disk(t testing.TB, n *node) string {
 	t.Helper()
-	requireTool(t, "mkfs.ext4", "a file system on a block device")
-	requireTool(t, "losetup", "a file system on a block device")
+	require.Tool(t, "mkfs.ext4", "a file system on a block device")
+	require.Tool(t, "losetup", "a file system on a block device")
 	image := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(image, make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -23,7 +25,7 @@ func disk(t testing.TB, n *node) string {
 	}
 	r := n.do(order{Op: "sh", Spec: "losetup --find --show " + image})
 	if r.Err != "" {
-		skip(t, "no loop devices here: not tested: a file system on a block device")
+		require.Skip(t, "a file system on a block device", "no loop devices here: "+r.Err)
 	}
 	device := strings.TrimSpace(r.Output)
 	t.Cleanup(func() { exec.Command("losetup", "-d", device).Run() })

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // richRules use whatever a ruleset can be made of.
@@ -61,8 +62,8 @@ table netdev n {
 
 // TestEveryRuleCanBeReplayed loads rules of all kinds by their own transaction.
 func TestEveryRuleCanBeReplayed(t *testing.T) {
-	requireRoot(t, "the replay of rulesets")
-	requireTool(t, "nft", "the replay of rulesets")
+	require.Root(t, "the replay of rulesets")
+	require.Tool(t, "nft", "the replay of rulesets")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	env := agent.Environment{Environ: os.Environ(), Pass: heartbeats}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // The rules of the tests.
@@ -73,8 +74,8 @@ func rewrite(t testing.TB, path, text string) {
 // firewallNode is a node for tests of rules.
 func firewallNode(t testing.TB) *node {
 	t.Helper()
-	requireTool(t, "nft", "rulesets")
-	requireTool(t, "nsenter", "rulesets tried in a namespace")
+	require.Tool(t, "nft", "rulesets")
+	require.Tool(t, "nsenter", "rulesets tried in a namespace")
 	return newNode(t)
 }
 
@@ -258,7 +259,7 @@ func TestFirewallTakesDirectoriesAndIptables(t *testing.T) {
 	n.start("Firewall::" + dir)
 	has(t, n.rules(), "table inet filter", "masquerade")
 
-	requireTool(t, "iptables-restore-translate", "rules of iptables")
+	require.Tool(t, "iptables-restore-translate", "rules of iptables")
 	n = firewallNode(t)
 	spec := "Firewall::" + write(t, "rules.v4", legacyRules)
 	n.do(order{Op: "describe", Spec: spec, Pass: heartbeats})

@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // keepalived is a keepalived that becomes the master of many addresses as soon as it runs, in the namespace of the test.
@@ -137,7 +139,7 @@ func milli(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // address added to the last one announced, as the kernel and the far end of the cable see it, and from the first address removed to
 // the last.
 func BenchmarkBesideKeepalived(b *testing.B) {
-	requireFile(b, "/usr/sbin/keepalived", "the comparison with keepalived")
+	require.File(b, "/usr/sbin/keepalived", "the comparison with keepalived")
 	for _, count := range []int{1000, 10000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) { besideKeepalived(b, count) })
 	}

@@ -3,12 +3,14 @@ package agent_test
 import (
 	"testing"
 	"time"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // TestClientThatLosesThreeAnnouncements: a client that asks nobody, since it knows the address well, and does not get the first three
 // announcements of the node that took over, has its traffic back soon, in both families.
 func TestClientThatLosesThreeAnnouncements(t *testing.T) {
-	requireTool(t, "nft", "a client that loses announcements")
+	require.Tool(t, "nft", "a client that loses announcements")
 	for _, family := range []struct{ name, spec, address, client, lose string }{
 		{"IPv4", "IPaddr::10.0.0.5/24/eth0", "10.0.0.5", "10.0.0.9/24", "arp saddr ip 10.0.0.5 limit rate 1/day burst 6 packets drop"}, // each in two forms
 		{"IPv6", "IPv6addr::2001:db8::5/64/eth0", "2001:db8::5", "2001:db8::9/64", "icmpv6 type nd-neighbor-advert limit rate 1/day burst 3 packets drop"},

@@ -22,6 +22,7 @@ import (
 
 	"hapair/haresources"
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // inNamespace marks the process that TestMain started in a network namespace of its own.
@@ -46,14 +47,6 @@ func TestMain(m *testing.M) {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "start in a network namespace:", err)
 		os.Exit(1)
-	}
-}
-
-// requireFile skips a test that needs something of the system to be installed.
-func requireFile(t testing.TB, path, untested string) {
-	t.Helper()
-	if _, err := os.Stat(path); err != nil {
-		skip(t, path+" is not installed: not tested "+untested)
 	}
 }
 
@@ -163,7 +156,7 @@ type patch struct {
 // newPatch lays a veth pair; the test removes it.
 func newPatch(t testing.TB, cidrs ...string) *patch {
 	t.Helper()
-	requireRoot(t, "real addresses and announcements in network namespaces")
+	require.Root(t, "real addresses and announcements in network namespaces")
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // exportfsDouble is a test double of the program exportfs: it keeps a list as the real one prints it, and exports nothing.
@@ -54,7 +56,7 @@ func TestNFSExportWithTestDouble(t *testing.T) {
 func TestNFSServerWithoutKernelLeavesNothing(t *testing.T) {
 	n := newNode(t)
 	if n.do(order{Op: "sh", Spec: "grep -qw nfsd /proc/filesystems"}).Err == "" {
-		skip(t, "this kernel has an NFS server: not tested: what a start leaves behind where there is none")
+		require.Skip(t, "what a start leaves behind where there is no NFS server", "this kernel has one")
 	}
 	n.sh("mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/nfs") // as the server's package has it, whether that is installed or not
 	spec := "NFSServer::" + filepath.Join(t.TempDir(), "state")

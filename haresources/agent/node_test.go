@@ -17,6 +17,7 @@ import (
 	"hapair/haresources"
 	"hapair/haresources/agent"
 	"hapair/heartbeat/fault"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // node is another process of this test, alone in its own network and mount namespaces, that runs agents on request. Agents
@@ -58,7 +59,7 @@ func init() {
 // newNode starts a node.
 func newNode(t testing.TB) *node {
 	t.Helper()
-	requireRoot(t, "agents in network namespaces of their own")
+	require.Root(t, "agents in network namespaces of their own")
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), nodeMark+"=1")
 	cmd.Stderr = os.Stderr

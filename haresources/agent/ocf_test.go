@@ -9,6 +9,7 @@ import (
 
 	"hapair/haresources"
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // fakeOCF is an agent whose monitor says what $DIR/code holds.
@@ -133,8 +134,8 @@ func TestOCFCheck(t *testing.T) {
 
 // TestOCFDummy: the distribution's own agent, with its state in a file.
 func TestOCFDummy(t *testing.T) {
-	requireRoot(t, "the OCF agents of the distribution")
-	requireFile(t, "/usr/lib/ocf/resource.d/heartbeat/Dummy", "the OCF agents of the distribution (package resource-agents)")
+	require.Root(t, "the OCF agents of the distribution")
+	require.File(t, "/usr/lib/ocf/resource.d/heartbeat/Dummy", "the OCF agents of the distribution (package resource-agents)")
 	n := newSite(t)
 	n.env.Environ = append(n.env.Environ, "HA_RSCTMP="+t.TempDir())
 	stateFile := filepath.Join(t.TempDir(), "state")

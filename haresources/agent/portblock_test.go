@@ -5,10 +5,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestPortblockHoldsClientsThroughAMove(t *testing.T) {
-	requireTool(t, "nft", "blocked ports")
+	require.Tool(t, "nft", "blocked ports")
 	for _, addr := range []string{"192.0.2.50", "2001:db8::50"} {
 		l := newLAN(t)
 		dir, markers := t.TempDir(), t.TempDir()
@@ -69,7 +71,7 @@ func TestPortblockHoldsClientsThroughAMove(t *testing.T) {
 }
 
 func TestPortblockSeesItsPortsBlocked(t *testing.T) {
-	requireTool(t, "nft", "blocked ports")
+	require.Tool(t, "nft", "blocked ports")
 	n := newNode(t)
 	env := []string{"HA_RSCTMP=" + t.TempDir()}
 	block, unblock := "portblock::udp::53,1000:1010::block", "portblock::udp::53,1000:1010::unblock"

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestRunRC(t *testing.T) {
@@ -71,7 +72,7 @@ func TestRunRCStock(t *testing.T) {
 
 // TestRunRCDebian: the scripts that Debian's package ships are recognised.
 func TestRunRCDebian(t *testing.T) {
-	requireFile(t, "/etc/ha.d/rc.d/status", "the stock rc.d scripts of Heartbeat (package heartbeat)")
+	require.File(t, "/etc/ha.d/rc.d/status", "the stock rc.d scripts of Heartbeat (package heartbeat)")
 	n := newSite(t)
 	n.env.Paths.RCDir = "/etc/ha.d/rc.d"
 	for _, name := range []string{"status", "ip-request", "ip-request-resp", "hb_takeover", "ask_resources"} {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // routeNode is a node with an interface eth0 that leads to another node.
@@ -143,7 +145,7 @@ func TestSourceAddressMoves(t *testing.T) {
 }
 
 func TestSendArpAnnounces(t *testing.T) {
-	requireTool(t, "ip", "announcements")
+	require.Tool(t, "ip", "announcements")
 	n, peer := routeNode(t)
 	env := []string{"HA_RSCTMP=" + t.TempDir()}
 	spec := "SendArp::192.0.2.50/eth0"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // routers are two routers between a client and a server, with a cable of their own between them.
@@ -52,7 +53,7 @@ table ip nat {
 // newRouters builds the network and loads the standby rules on both routers.
 func newRouters(t testing.TB) *routers {
 	t.Helper()
-	requireTool(t, "nft", "a router pair")
+	require.Tool(t, "nft", "a router pair")
 	r := &routers{t: t, one: newNode(t), two: newNode(t), client: newNode(t), server: newNode(t), bridges: newNode(t), env: map[*node][]string{}}
 	r.bridges.sh("ip link add lan type bridge; ip link add wan type bridge; ip link set lan up; ip link set wan up")
 	plug := func(n *node, device, bridge, port string) {
@@ -155,7 +156,7 @@ func (r *routers) cut() {
 }
 
 func TestConnectionsSurvive(t *testing.T) {
-	requireTool(t, "conntrackd", "that connections survive a takeover")
+	require.Tool(t, "conntrackd", "that connections survive a takeover")
 	r := newRouters(t)
 	r.group = append([]string{r.group[0], "Conntrack"}, r.group[1:]...)
 	r.open(r.one, "10.0.0.2")
@@ -201,7 +202,7 @@ func TestConnectionsDoNotSurviveWithoutConntrack(t *testing.T) {
 }
 
 func TestConntrackdIsKeptRunning(t *testing.T) {
-	requireTool(t, "conntrackd", "that conntrackd is kept running")
+	require.Tool(t, "conntrackd", "that conntrackd is kept running")
 	r := newRouters(t)
 	r.group = []string{"Conntrack"}
 	r.open(r.one, "10.0.0.2")
@@ -233,7 +234,7 @@ func TestConntrackdIsKeptRunning(t *testing.T) {
 }
 
 func TestConntrackThatFailsDoesNotHoldTheGroupUp(t *testing.T) {
-	requireTool(t, "conntrackd", "conntrackd that cannot start")
+	require.Tool(t, "conntrackd", "conntrackd that cannot start")
 	r := newRouters(t)
 	spec := "Conntrack::dev=nosuch0::peer=10.0.0.9"
 	got := r.one.must(order{Op: "start", Spec: spec, Env: r.env[r.one]})

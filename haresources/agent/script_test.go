@@ -13,6 +13,7 @@ import (
 
 	"hapair/haresources"
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // service is a script that does what it should: $DIR/NAME.up is its state, and every call is noted in $DIR/log.
@@ -332,9 +333,9 @@ func TestSiteScriptInsteadOfNative(t *testing.T) {
 
 // TestStockScripts: Debian's wrappers in resource.d are found, run, and their words read as Heartbeat does.
 func TestStockScripts(t *testing.T) {
-	requireRoot(t, "Heartbeat's stock resource scripts")
-	requireFile(t, "/etc/ha.d/resource.d/Delay", "Heartbeat's stock resource scripts (package heartbeat)")
-	requireFile(t, "/usr/lib/ocf/resource.d/heartbeat/Delay", "Heartbeat's stock resource scripts (package resource-agents)")
+	require.Root(t, "Heartbeat's stock resource scripts")
+	require.File(t, "/etc/ha.d/resource.d/Delay", "Heartbeat's stock resource scripts (package heartbeat)")
+	require.File(t, "/usr/lib/ocf/resource.d/heartbeat/Delay", "Heartbeat's stock resource scripts (package resource-agents)")
 	n := newSite(t)
 	stock, err := os.ReadFile("/etc/ha.d/resource.d/Delay")
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"hapair/haresources"
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // stockScripts are the resource scripts of Debian's package heartbeat, with arguments of something that does not run here.
@@ -25,9 +26,9 @@ var stockScripts = map[string][]string{
 // anything was started, and for those that can be started on any machine afterwards too.
 func TestStockScriptsAsHeartbeat(t *testing.T) {
 	const dir, oracle = "/etc/ha.d/resource.d", "/usr/share/heartbeat/ResourceManager"
-	requireRoot(t, "Heartbeat's stock resource scripts")
-	requireFile(t, oracle, "Heartbeat's stock resource scripts (package heartbeat)")
-	requireFile(t, "/usr/lib/ocf/resource.d/heartbeat/Delay", "Heartbeat's stock resource scripts (package resource-agents)")
+	require.Root(t, "Heartbeat's stock resource scripts")
+	require.File(t, oracle, "Heartbeat's stock resource scripts (package heartbeat)")
+	require.File(t, "/usr/lib/ocf/resource.d/heartbeat/Delay", "Heartbeat's stock resource scripts (package resource-agents)")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // unitFiles are units of a real systemd: one that runs, one whose program fails, one that never becomes ready, and one that does not end politely.
@@ -22,7 +24,7 @@ var unitFiles = map[string]string{
 
 // TestUnitsOfARealSystemd starts, asks and stops units of a systemd that is the first process of a machine to throw away.
 func TestUnitsOfARealSystemd(t *testing.T) {
-	requireRoot(t, "units of a real systemd")
+	require.Root(t, "units of a real systemd")
 	steps := []struct {
 		order      order
 		state, err string // the state wanted, and what the error must contain; "" for no error
@@ -74,7 +76,7 @@ func TestUnitsOfARealSystemd(t *testing.T) {
 	cmd := exec.Command("timeout", "-k", "5", "120", "../../testdata/package/machine", machine)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() == 42 {
-		skip(t, "not tested: units of a real systemd: "+strings.TrimSpace(string(out)))
+		require.Skip(t, "units of a real systemd", strings.TrimSpace(string(out)))
 	}
 	log, _ := os.ReadFile(filepath.Join(machine, "log"))
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"hapair/haresources"
 	"hapair/haresources/agent"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestUnitStates(t *testing.T) {
@@ -66,9 +67,10 @@ type pretendedUnit struct {
 // startUnitsBus starts a message bus and pretends to be systemd on it.
 func startUnitsBus(t *testing.T) *unitsBus {
 	t.Helper()
+	require.Tool(t, "dbus-daemon", "units over D-Bus (package dbus-daemon)")
 	path, err := exec.LookPath("dbus-daemon")
 	if err != nil {
-		skip(t, "dbus-daemon is not installed (package dbus-daemon): not tested units over D-Bus")
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "bus.conf")

@@ -12,6 +12,7 @@ import (
 	"hapair/haresources"
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/fault"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // directory writes three good files, some of them replaced, and returns where they are.
@@ -216,23 +217,11 @@ func TestPermissions(t *testing.T) {
 	change("", 0o777|os.ModeSticky)
 	check("sticky")
 	change("", 0o755)
-	requireRoot(t)
+	require.Root(t, "the check of a file's owner")
 	if err := os.Chown(filepath.Join(dir, "authkeys"), 12345, 0); err != nil {
 		t.Fatal(err)
 	}
 	check("owner", "/authkeys: warning: owned by user 12345, who can thereby make this machine run anything as root (chown root "+dir+"/authkeys)")
-}
-
-// requireRoot skips what only root can set up.
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatal("not root: the check of a file's owner was not tested")
-	}
-	t.Skip("not root: the check of a file's owner was not tested")
 }
 
 // TestRealMachine runs the check against whatever machine this is: it must not fail in itself.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestClocksMoveTogether(t *testing.T) {
@@ -74,7 +75,7 @@ func ringing(t *testing.T, alarm *host.Alarm) <-chan time.Duration {
 
 func TestRealtimeCoversEveryThread(t *testing.T) {
 	if err := host.Realtime(1); err != nil {
-		t.Skipf("realtime scheduling not tested: %v", err)
+		require.Skip(t, "realtime scheduling", err.Error())
 	}
 	defer func() {
 		if err := host.Timesharing(); err != nil {

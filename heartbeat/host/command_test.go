@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // script writes an executable shell script.
@@ -145,7 +146,7 @@ func TestProgramInheritsNothing(t *testing.T) {
 }
 
 func TestProgramNotRealtime(t *testing.T) {
-	requireRoot(t, "that children do not inherit realtime scheduling")
+	require.Root(t, "that children do not inherit realtime scheduling")
 	if err := host.Realtime(1); err != nil {
 		t.Logf("realtime refused here: %v; only ordinary scheduling is checked", err)
 	}

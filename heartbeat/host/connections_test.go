@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // connect makes a connection within the loopback interface of a fresh namespace.
@@ -33,7 +34,7 @@ func connect(t testing.TB, address string) (client, server net.Conn, ends host.C
 }
 
 func TestConnectionsAreListedAndForgotten(t *testing.T) {
-	requireRoot(t, "the list of connections, and their end")
+	require.Root(t, "the list of connections, and their end")
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
 		client, _, ends := connect(t, address)
 		if address == "[::]:0" && !ends.Local.Addr().IsLoopback() {
@@ -45,7 +46,7 @@ func TestConnectionsAreListedAndForgotten(t *testing.T) {
 		}
 		err = ends.Forget()
 		if errors.Is(err, errors.ErrUnsupported) {
-			t.Skip("this kernel cannot end connections: not tested: that they are ended")
+			require.Skip(t, "that connections are ended", "this kernel cannot end them")
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -14,12 +14,13 @@ import (
 	"github.com/vishvananda/netns"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // ownNetwork moves the test into a network namespace of its own that has lo and a cable eth0 to eth1.
 func ownNetwork(t *testing.T) (eth0, eth1 netlink.Link) {
 	t.Helper()
-	requireRoot(t, "interfaces of a namespace of the test's own")
+	require.Root(t, "interfaces of a namespace of the test's own")
 	runtime.LockOSThread()
 	home, err := netns.Get()
 	check(t, err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // leaseModel is the protocol that the lease is part of, for the model checker spin.
@@ -52,8 +54,8 @@ func verdict(t *testing.T, depth string, switches ...string) string {
 // TestLeaseModel: in no run of the model are two leases in force at once, whichever daemons freeze, die and come back, and when. Every rule
 // of the protocol is needed: without it there is such a run. And the model gets to where the rules matter.
 func TestLeaseModel(t *testing.T) {
-	requireTool(t, "spin", "the lease protocol against all orders of events (apt-get install spin)")
-	requireTool(t, "cc", "the lease protocol against all orders of events")
+	require.Tool(t, "spin", "the lease protocol against all orders of events (apt-get install spin)")
+	require.Tool(t, "cc", "the lease protocol against all orders of events")
 	deep, shallow := "2000000", "300"
 	holds := map[string][]string{
 		"daemons freeze and die, no heartbeat is lost":        {"-DFREEZES", "-DLOSS=0"},

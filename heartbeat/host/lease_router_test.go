@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // behind adds a namespace behind the node, which forwards: 10.8.0.2 and fd08::2, reached by interface inner.
@@ -130,7 +131,7 @@ func TestLeaseLetsTransitThrough(t *testing.T) {
 
 // TestLeaseSeesThroughTranslation: what is forwarded under the service's address leaves only with the lease.
 func TestLeaseSeesThroughTranslation(t *testing.T) {
-	requireTool(t, "nft", "the lease of an address that others are translated to")
+	require.Tool(t, "nft", "the lease of an address that others are translated to")
 	b := newBench(t)
 	server := b.behind()
 	b.nft("table ip nat { chain post { type nat hook postrouting priority 100; oifname near ip saddr 10.8.0.0/24 snat to " + serviceAddr + "\n}\n}")

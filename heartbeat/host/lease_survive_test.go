@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // renewerVariable makes the test binary, run once more, a process that does nothing but renew the lease in a directory.
@@ -124,7 +125,7 @@ func TestLeaseIsFoundAgain(t *testing.T) {
 
 // TestLeaseSurvivesFlush: the administrator's firewall is none of the lease's business.
 func TestLeaseSurvivesFlush(t *testing.T) {
-	requireTool(t, "nft", "the lease under `nft flush ruleset`")
+	require.Tool(t, "nft", "the lease under `nft flush ruleset`")
 	b := newBench(t)
 	l := b.lease(host.MechanismBPF)
 	b.nft("flush ruleset")
@@ -139,7 +140,7 @@ func TestLeaseSurvivesFlush(t *testing.T) {
 
 // TestLeaseByNFTIsFoundAgain: so it is with the fall-back, which a flush of the ruleset takes away until Keep notices.
 func TestLeaseByNFTIsFoundAgain(t *testing.T) {
-	requireTool(t, "nft", "leases held by nftables")
+	require.Tool(t, "nft", "leases held by nftables")
 	b := newBench(t)
 	l := b.lease(host.MechanismNFT)
 	b.must(l.Renew("service", boot()+time.Minute))
@@ -188,7 +189,7 @@ func (b *bench) nft(ruleset string) {
 // tc runs the program in the node's namespace.
 func (b *bench) tc(args ...string) string {
 	b.t.Helper()
-	requireTool(b.t, "tc", "the lease beside the filters of others")
+	require.Tool(b.t, "tc", "the lease beside the filters of others")
 	out, err := exec.Command("tc", args...).CombinedOutput()
 	if err != nil {
 		b.t.Fatalf("tc %v: %v\n%s", args, err, out)

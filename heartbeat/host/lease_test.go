@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // both runs a test with each mechanism.
@@ -14,7 +15,7 @@ func both(t *testing.T, test func(t *testing.T, m host.Mechanism)) {
 	for _, m := range []host.Mechanism{host.MechanismBPF, host.MechanismNFT} {
 		t.Run(string(m), func(t *testing.T) {
 			if m == host.MechanismNFT {
-				requireTool(t, "nft", "leases held by nftables")
+				require.Tool(t, "nft", "leases held by nftables")
 			}
 			test(t, m)
 		})

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestMountUsersAreFound(t *testing.T) {
-	requireRoot(t, "who uses a file system")
+	require.Root(t, "who uses a file system")
 	// A directory of the file system that is there stands for a mount: users are found by their paths.
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -25,7 +26,7 @@ func TestMountUsersAreFound(t *testing.T) {
 	}
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	works := exec.Command(sleep, "30")
 	works.Dir = dir

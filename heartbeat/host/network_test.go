@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // wire is a cable between two network namespaces: the calling goroutine stands in the one that has interface "near", and
@@ -29,7 +30,7 @@ type wire struct {
 // not used by anyone else afterwards.
 func newWire(t testing.TB) *wire {
 	t.Helper()
-	requireRoot(t, "real addresses and announcements in network namespaces")
+	require.Root(t, "real addresses and announcements in network namespaces")
 	runtime.LockOSThread()
 	w := &wire{}
 	must := func(what string, err error) {

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"hapair/heartbeat/host"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // isolate makes a namespace for a test.
 func isolate(t testing.TB, devices ...host.Device) *host.Isolated {
 	t.Helper()
-	requireRoot(t, "what needs a network namespace of its own")
-	requireTool(t, "nsenter", "programs in a network namespace of their own")
+	require.Root(t, "what needs a network namespace of its own")
+	require.Tool(t, "nsenter", "programs in a network namespace of their own")
 	i, err := host.Isolate(devices)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +29,7 @@ func isolate(t testing.TB, devices ...host.Device) *host.Isolated {
 // nft runs the program in the namespace with a script.
 func nft(t testing.TB, i *host.Isolated, script string) error {
 	t.Helper()
-	requireTool(t, "nft", "rules that the program nft has loaded")
+	require.Tool(t, "nft", "rules that the program nft has loaded")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	return i.Run(ctx, host.Program{Path: "/usr/sbin/nft", Args: []string{"-f", "-"}, Stdin: []byte(script)})

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // The router of the mirror tests.
@@ -76,7 +77,7 @@ func TestMirror(t *testing.T) {
 
 // TestMirrorPassesFirewalls: the reply to a question that the peer never asked is invalid to its connection tracking, and arrives.
 func TestMirrorPassesFirewalls(t *testing.T) {
-	requireTool(t, "nft")
+	require.Tool(t, "nft", "mirrors under a firewall")
 	n := newLAN(t)
 	for _, s := range []*space{n.a, n.b} {
 		s.run("nft", `add table inet f

@@ -15,37 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen; it is never waited for in vain unless the test fails.
 const patience = 5 * time.Second
-
-// requireRoot skips a test that needs namespaces, loudly, or fails it where skipping is forbidden.
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	skip(t, "not root: links with real packets in network namespaces were NOT tested")
-}
-
-// requireTool is requireRoot for a program.
-func requireTool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		skip(t, "no "+name+" on this machine: what needs it was NOT tested")
-	}
-}
-
-func skip(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
 
 // space is one network namespace of the test's own.
 type space struct {
@@ -55,7 +31,7 @@ type space struct {
 
 func newSpace(t *testing.T) *space {
 	t.Helper()
-	requireRoot(t)
+	require.Root(t, "links with real packets in network namespaces")
 	s := &space{t: t}
 	onThread(func() {
 		home, err := netns.Get()
@@ -104,7 +80,7 @@ func must(t *testing.T, err error) {
 // run runs a program inside the namespace.
 func (s *space) run(name string, args ...string) {
 	s.t.Helper()
-	requireTool(s.t, name)
+	require.Tool(s.t, name, "what needs it")
 	s.do(func() {
 		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 			s.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // TestPingKinds: the other namespace's kernel answers.
@@ -101,7 +102,7 @@ func TestPingRefusesForgedReplies(t *testing.T) {
 }
 
 func TestPingOwnFirewall(t *testing.T) {
-	requireTool(t, "nft")
+	require.Tool(t, "nft", "pings under a firewall")
 	a, _ := newPair(t)
 	e := listen(t, a.open(link.Spec{Kind: "ping", Peer: addrB}))
 	testFirewall(t, a, e.l, e)

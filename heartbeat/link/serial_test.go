@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // newPTY is a pseudo terminal: the end that a link opens, and the cable's end of it.
@@ -21,7 +22,7 @@ func newPTY(t *testing.T) (cable *os.File, tty string) {
 	t.Helper()
 	cable, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		skip(t, "no pseudo terminals ("+err.Error()+"): serial links were NOT tested")
+		require.Skip(t, "serial links", "no pseudo terminals: "+err.Error())
 	}
 	t.Cleanup(func() { cable.Close() })
 	raw, err := cable.SyscallConn()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hapair/heartbeat/link"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func listenUDP(t *testing.T, at string) net.PacketConn {
@@ -116,7 +117,7 @@ func TestServiceAddressDoesNotDisturb(t *testing.T) {
 }
 
 func TestOwnFirewall(t *testing.T) {
-	requireTool(t, "nft")
+	require.Tool(t, "nft", "links under a firewall")
 	for kind, spec := range specs {
 		t.Run(kind, func(t *testing.T) {
 			a, b := newPair(t)

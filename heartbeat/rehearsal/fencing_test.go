@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hapair/heartbeat/rehearsal"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // TestFencing has real daemons run a real plugin, which really switches the other machine off: for a takeover, through a second level, and between
@@ -34,7 +35,7 @@ func TestFencingNeedsADevice(t *testing.T) {
 	}
 	report, err := rehearsal.Rehearse(t.Context(), rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"fence-power-cut"}, Binary: binary})
 	if err != nil {
-		requireLaboratory(t, "a pair in namespaces", err.Error())
+		require.Skip(t, "a pair in namespaces", err.Error())
 	}
 	if len(report.Runs) != 0 || len(report.Skipped) != 1 || report.Skipped[0].Reason != "these files name no fencing device" {
 		t.Errorf("%d runs, skipped %+v", len(report.Runs), report.Skipped)

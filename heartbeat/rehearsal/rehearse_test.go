@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"hapair/heartbeat/rehearsal"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // theBinary builds the heartbeat program once for all tests.
@@ -23,15 +24,6 @@ var theBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// requireLaboratory is the one place where a test of this package says what it cannot test here.
-func requireLaboratory(t *testing.T, what, why string) {
-	t.Helper()
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatalf("not tested: %s: %s", what, why)
-	}
-	t.Skipf("not tested: %s: %s", what, why)
-}
-
 // rehearse performs scenarios and shows the time line of those that fail.
 func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 	t.Helper()
@@ -43,7 +35,7 @@ func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 	report, err := rehearsal.Rehearse(t.Context(), o)
 	if err != nil {
 		if os.Geteuid() != 0 {
-			requireLaboratory(t, "a pair in namespaces", err.Error())
+			require.Skip(t, "a pair in namespaces", err.Error())
 		}
 		t.Fatal(err)
 	}
@@ -52,7 +44,7 @@ func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 		for _, s := range report.Skipped {
 			reasons = append(reasons, fmt.Sprintf("%s with %v: %s", s.Scenario, s.Implementations, s.Reason))
 		}
-		requireLaboratory(t, "scenarios", strings.Join(reasons, "; "))
+		require.Skip(t, "scenarios", strings.Join(reasons, "; "))
 	}
 	for i, run := range report.Runs {
 		// Everything here is measured in milliseconds on a machine that may stand still for longer: what fails is performed again,

@@ -13,33 +13,6 @@ import (
 	"hapair/heartbeat/stonith"
 )
 
-// requireTool skips a test that needs a program of the system. HEARTBEAT_NO_SKIP=1 makes it fail instead.
-func requireTool(t testing.TB, tool, untested string) {
-	t.Helper()
-	if _, err := os.Stat(tool); err == nil {
-		return
-	}
-	if _, err := exec.LookPath(tool); err != nil {
-		skip(t, tool+" is not installed: not tested "+untested)
-	}
-}
-
-// requireRoot skips a test that needs root.
-func requireRoot(t testing.TB, untested string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		skip(t, "not root: not tested "+untested)
-	}
-}
-
-func skip(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // record collects log lines.
 type record struct {
 	mu  sync.Mutex

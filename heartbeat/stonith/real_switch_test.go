@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"hapair/heartbeat/rehearsal/require"
 	"hapair/heartbeat/stonith"
 )
 
@@ -39,7 +40,7 @@ esac
 `
 
 func TestRealFenceVirshSwitches(t *testing.T) {
-	requireTool(t, "/usr/sbin/fence_virsh", "the fence agent for virtual machines")
+	require.Tool(t, "/usr/sbin/fence_virsh", "the fence agent for virtual machines")
 	t.Parallel()
 	b := realBench(t)
 	tools := filepath.Join(b.dir, "hypervisor")
@@ -103,7 +104,7 @@ esac
 `
 
 func TestRealFenceIPMILanSwitches(t *testing.T) {
-	requireTool(t, "/usr/sbin/fence_ipmilan", "the fence agent for IPMI")
+	require.Tool(t, "/usr/sbin/fence_ipmilan", "the fence agent for IPMI")
 	t.Parallel()
 	b := realBench(t)
 	if _, err := os.Stat("/usr/bin/ipmitool"); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"hapair/heartbeat/rehearsal/require"
 	"hapair/heartbeat/stonith"
 )
 
@@ -20,7 +21,7 @@ func realBench(t *testing.T) *bench {
 }
 
 func TestRealFenceDummy(t *testing.T) {
-	requireTool(t, "/usr/sbin/fence_dummy", "a real fence agent")
+	require.Tool(t, "/usr/sbin/fence_dummy", "a real fence agent")
 	b := realBench(t)
 	status := filepath.Join(b.dir, "status")
 	os.WriteFile(status, []byte("on"), 0o644)
@@ -50,8 +51,8 @@ func TestRealFenceDummy(t *testing.T) {
 // TestRealFenceVirsh drives the agent for virtual machines as far as it goes without a hypervisor: what it says of itself, what is
 // missing, a machine that does not answer, and one that answers but does not let it in.
 func TestRealFenceVirsh(t *testing.T) {
-	requireTool(t, "/usr/sbin/fence_virsh", "the fence agent for virtual machines")
-	requireTool(t, "ssh", "the fence agent for virtual machines")
+	require.Tool(t, "/usr/sbin/fence_virsh", "the fence agent for virtual machines")
+	require.Tool(t, "ssh", "the fence agent for virtual machines")
 	b := realBench(t)
 	closed, port := listener(t, nil), ""
 	closed.Close()
@@ -106,7 +107,7 @@ func listener(t *testing.T, serve func(net.Conn)) net.Listener {
 
 // TestRealAgentsAllSpeak reads what every installed agent of a sample says of itself.
 func TestRealAgentsAllSpeak(t *testing.T) {
-	requireTool(t, "/usr/sbin/fence_ipmilan", "the metadata of real fence agents")
+	require.Tool(t, "/usr/sbin/fence_ipmilan", "the metadata of real fence agents")
 	b := realBench(t)
 	for _, typ := range []string{"fence_ipmilan", "fence_apc_snmp", "fence_sbd", "fence_scsi", "fence_pve", "fence_kdump"} {
 		if _, err := os.Stat("/usr/sbin/" + typ); err != nil {
@@ -120,7 +121,7 @@ func TestRealAgentsAllSpeak(t *testing.T) {
 }
 
 func TestRealExternalPlugins(t *testing.T) {
-	requireTool(t, "/usr/lib/stonith/plugins/external/ipmi", "cluster-glue's external plugins")
+	require.Tool(t, "/usr/lib/stonith/plugins/external/ipmi", "cluster-glue's external plugins")
 	b := realBench(t)
 	tools := filepath.Join(b.dir, "tools")
 	os.Mkdir(tools, 0o755)
@@ -177,7 +178,7 @@ esac
 }
 
 func TestRealCompiledPlugins(t *testing.T) {
-	requireTool(t, "/usr/sbin/stonith", "cluster-glue's compiled plugins")
+	require.Tool(t, "/usr/sbin/stonith", "cluster-glue's compiled plugins")
 	b := realBench(t)
 	f := b.open(t, stonith.Spec{Type: "apcmaster", Params: "10.0.0.9"})
 	err := f.Check(t.Context())
@@ -187,8 +188,8 @@ func TestRealCompiledPlugins(t *testing.T) {
 }
 
 func TestRealMeatclient(t *testing.T) {
-	requireRoot(t, "meatclient, which speaks to /run")
-	requireTool(t, "/usr/sbin/meatclient", "meatclient")
+	require.Root(t, "meatclient, which speaks to /run")
+	require.Tool(t, "/usr/sbin/meatclient", "meatclient")
 	b := realBench(t)
 	b.env.Run = "/run"
 	node := "hapair-test-node"

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"hapair/heartbeat/rehearsal/require"
 	"hapair/heartbeat/stonith"
 )
 
@@ -15,9 +16,9 @@ func TestShippedTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	requireTool(t, "ping", "the shipped template")
+	require.Tool(t, "ping", "the shipped template")
 	if err := exec.Command("ping", "-c", "1", "127.0.0.1").Run(); err != nil {
-		skip(t, "ping does not work here: not tested the shipped template")
+		require.Skip(t, "the shipped template", "ping does not work here: "+err.Error())
 	}
 	b := newBench(t)
 	b.script(t, "own", strings.TrimPrefix(string(text), "#!/bin/sh\n"), 0o755)

@@ -15,27 +15,12 @@ import (
 	"time"
 
 	"hapair/heartbeat/rehearsal/lab"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestMain(m *testing.M) {
 	lab.Divert(map[string]lab.Program{"migration": migration, "rotation": rotation})
 	os.Exit(m.Run())
-}
-
-// requireLinuxHA skips, loudly, where there is nothing to migrate from.
-func requireLinuxHA(t *testing.T) {
-	t.Helper()
-	missing := linuxHAMissing()
-	if os.Geteuid() != 0 {
-		missing = "root is needed"
-	}
-	if missing == "" {
-		return
-	}
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatalf("not tested: the migration from Linux-HA: %s", missing)
-	}
-	t.Skipf("not tested: the migration from Linux-HA: %s (apt-get install heartbeat resource-agents)", missing)
 }
 
 // installed is a DESTDIR as `make install` fills it.
@@ -56,7 +41,10 @@ func installed(t *testing.T) string {
 // perform runs a program of the laboratory and reports what it tells.
 func perform(t *testing.T, program string) {
 	t.Helper()
-	requireLinuxHA(t)
+	require.Root(t, "the migration from Linux-HA")
+	if missing := linuxHAMissing(); missing != "" {
+		require.Skip(t, "the migration from Linux-HA", missing+" (apt-get install heartbeat resource-agents)")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var texts []string

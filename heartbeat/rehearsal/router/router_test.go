@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hapair/heartbeat/rehearsal/lab"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestMain(m *testing.M) {
@@ -31,25 +32,13 @@ type input struct {
 // line is what it reports.
 type line struct{ Text, Failure string }
 
-// requireTools skips, loudly, where something is missing.
-func requireTools(t *testing.T, tools ...string) {
+// requirePair names what a firewall pair needs.
+func requirePair(t *testing.T) {
 	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "root is needed"
+	require.Root(t, "the firewall pair")
+	for _, tool := range []string{"nft", "conntrackd"} {
+		require.Tool(t, tool, "the firewall pair")
 	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing = err.Error()
-		}
-	}
-	if missing == "" {
-		return
-	}
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatalf("not tested: the firewall pair: %s", missing)
-	}
-	t.Skipf("not tested: the firewall pair: %s", missing)
 }
 
 // perform runs a program of the laboratory and reports what it tells.
@@ -93,13 +82,13 @@ func perform(t *testing.T, program string) {
 
 // TestTwoHundredConnectionsSurvive has the group move by hand, and by a power cut.
 func TestTwoHundredConnectionsSurvive(t *testing.T) {
-	requireTools(t, "nft", "conntrackd")
+	requirePair(t)
 	perform(t, "connections")
 }
 
 // TestMistakeInTheLastLine breaks the rules of the node that is to take over.
 func TestMistakeInTheLastLine(t *testing.T) {
-	requireTools(t, "nft", "conntrackd")
+	requirePair(t)
 	perform(t, "mistake")
 }
 
