@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,10 +17,9 @@ import (
 // route of another origin to the same destination with the same metric is put aside meanwhile: it stays in the table with a
 // metric that never wins, where it is found again even after a restart.
 type route struct {
+	routing
 	want   host.Route
 	device string
-	mu     sync.Mutex
-	table  *host.Routing // nil until it is needed
 }
 
 // asideMetric is added to the metric of a route that is put aside.
@@ -146,28 +143,6 @@ func destination(word string, named map[string]string, others ...netip.Addr) (ne
 	}
 	return netip.PrefixFrom(netip.IPv4Unspecified(), 0), nil
 }
-
-// open opens the routing tables; call it locked.
-func (r *route) open() (err error) {
-	if r.table == nil {
-		r.table, err = host.OpenRouting()
-	}
-	return err
-}
-
-// Close ends what an operation has opened; the route stays.
-func (r *route) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.table == nil {
-		return nil
-	}
-	defer func() { r.table = nil }()
-	return r.table.Close()
-}
-
-// Timeout is the same for every operation.
-func (r *route) Timeout(haresources.Operation) time.Duration { return addressTimeout }
 
 // found are the routes to the destination: ours, one in its place, and one that was put aside.
 type found struct{ ours, other, aside *host.Route }

@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"hapair/haresources"
 	"hapair/heartbeat/host"
@@ -16,9 +14,8 @@ import (
 
 // rule is the resource Rule::NAME=VALUE…: a routing rule that is where the group is.
 type rule struct {
+	routing
 	want []host.RoutingRule // one, or one of each family
-	mu   sync.Mutex
-	open *host.Routing // nil until it is needed
 }
 
 // openRule makes the agent.
@@ -116,14 +113,11 @@ func families(w host.RoutingRule, family string) ([]host.RoutingRule, error) {
 func (r *rule) each(f func(*host.Routing, host.RoutingRule) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.open == nil {
-		var err error
-		if r.open, err = host.OpenRouting(); err != nil {
-			return err
-		}
+	if err := r.open(); err != nil {
+		return err
 	}
 	for _, w := range r.want {
-		if err := f(r.open, w); err != nil {
+		if err := f(r.table, w); err != nil {
 			return err
 		}
 	}
@@ -135,20 +129,6 @@ func there(o *host.Routing, w host.RoutingRule) (bool, error) {
 	list, err := o.Rules(w.IPv6)
 	return slices.Contains(list, w), err
 }
-
-// Close ends what an operation has opened; the rule stays.
-func (r *rule) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.open == nil {
-		return nil
-	}
-	defer func() { r.open = nil }()
-	return r.open.Close()
-}
-
-// Timeout is the same for every operation.
-func (r *rule) Timeout(haresources.Operation) time.Duration { return addressTimeout }
 
 // Start adds the rule.
 func (r *rule) Start(context.Context) error {

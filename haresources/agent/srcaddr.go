@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,10 +15,8 @@ import (
 // srcaddr is the resource IPsrcaddr::ADDRESS[/PREFIX[/INTERFACE]]: what this machine itself sends comes from the address. It
 // is set as the source of the routes that lead out of the address's interface: the default route, and that of its subnet.
 type srcaddr struct {
-	want placement
-
-	mu     sync.Mutex
-	table  *host.Routing // nil until it is needed
+	routing
+	want   placement
 	before map[netip.Prefix]netip.Addr
 }
 
@@ -33,30 +29,14 @@ func openSrcaddr(_ Environment, r haresources.Resource) (haresources.Agent, erro
 	return &srcaddr{want: p, before: map[netip.Prefix]netip.Addr{}}, nil
 }
 
-// Close ends what an operation has opened; the routes stay.
-func (s *srcaddr) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.table == nil {
-		return nil
-	}
-	defer func() { s.table = nil }()
-	return s.table.Close()
-}
-
-// Timeout is the same for every operation.
-func (s *srcaddr) Timeout(haresources.Operation) time.Duration { return addressTimeout }
-
 // errNotHere says that the address has to come first.
 var errNotHere = errors.New("is not on this machine: on the line, it has to stand before IPsrcaddr")
 
 // routes are those that the address is, or shall be, the source of, and the addresses on their interface. There are none
 // while the address is not here.
 func (s *srcaddr) routes() (list []host.Route, addrs []host.Address, err error) {
-	if s.table == nil {
-		if s.table, err = host.OpenRouting(); err != nil {
-			return nil, nil, err
-		}
+	if err := s.open(); err != nil {
+		return nil, nil, err
 	}
 	n, err := host.OpenNetlink()
 	if err != nil {
