@@ -34,9 +34,6 @@ func (c *Counter) Add(ok bool) (changed bool) {
 	return true
 }
 
-// Good is the verdict.
-func (c *Counter) Good() bool { return !c.bad }
-
 // RunCheck runs a check script once, within its time: nil when it exits with 0. Its output goes to line.
 func RunCheck(ctx context.Context, env Environment, path string, timeout time.Duration, line func(string)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("did not end within %v", timeout))

@@ -52,16 +52,6 @@ func fencePragmas() []PragmaKey {
 	}
 }
 
-// FencingDevice is the stonith_host line that this node uses: the last one for `*` or for itself, as in Linux-HA.
-func (c *Config) FencingDevice() (StonithHost, bool) {
-	for i := len(c.StonithHosts) - 1; i >= 0; i-- {
-		if h := c.StonithHosts[i]; h.Host == "*" || h.Host == c.Node {
-			return h, true
-		}
-	}
-	return StonithHost{}, false
-}
-
 // FencingLevels are the devices with which this node makes certain that the other is off, in the order in which the levels are tried. As in
 // Linux-HA the last line counts, where no pragma makes levels of them; empty for none.
 func (c *Config) FencingLevels() [][]Device {

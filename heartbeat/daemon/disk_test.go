@@ -14,7 +14,7 @@ import (
 
 func TestPidFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "heartbeat.pid")
-	if pid, state := CheckPidFile(path); state != PidNone || pid != 0 {
+	if pid, state := checkPidFile(path); state != PidNone || pid != 0 {
 		t.Errorf("without a file: %d, %v", pid, state)
 	}
 	if err := writePidFile(path, os.Getpid()); err != nil {
@@ -24,14 +24,14 @@ func TestPidFile(t *testing.T) {
 	if err != nil || len(content) != 12 || content[11] != '\n' {
 		t.Errorf("pid file = %q, %v; want 11 columns and a newline", content, err)
 	}
-	if pid, state := CheckPidFile(path); state != PidRunning || pid != os.Getpid() {
+	if pid, state := checkPidFile(path); state != PidRunning || pid != os.Getpid() {
 		t.Errorf("with our own pid: %d, %v", pid, state)
 	}
 	for _, stale := range []string{"          1\n", "garbage", "", " 4194999\n"} {
 		if err := os.WriteFile(path, []byte(stale), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, state := CheckPidFile(path); state != PidStale {
+		if _, state := checkPidFile(path); state != PidStale {
 			t.Errorf("%q: state %v, want stale", stale, state)
 		}
 	}

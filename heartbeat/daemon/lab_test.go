@@ -114,7 +114,6 @@ func (c *cable) setCut(cut bool) {
 func (p *plug) ID() string   { return p.cable.id }
 func (p *plug) Name() string { return p.cable.id }
 func (p *plug) Kind() string { return "bcast" }
-func (p *plug) Serial() bool { return false }
 
 func (p *plug) Send(frame []byte, deadline time.Time) error {
 	p.mu.Lock()
@@ -243,8 +242,7 @@ func (s *memorySink) write(r record) error {
 	return nil
 }
 
-func (s *memorySink) reopen() {}
-func (s *memorySink) close()  {}
+func (s *memorySink) close() {}
 
 func (s *memorySink) text() string {
 	s.mu.Lock()

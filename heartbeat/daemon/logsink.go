@@ -11,7 +11,6 @@ import (
 // sink is one place that log lines go to. It is used by the log's own goroutine only and may block it.
 type sink interface {
 	write(r record) error
-	reopen()
 	close()
 }
 
@@ -26,8 +25,7 @@ func (s *streamSink) write(r record) error {
 	return err
 }
 
-func (s *streamSink) reopen() {}
-func (s *streamSink) close()  {}
+func (s *streamSink) close() {}
 
 // fileSink appends to a file, which it opens again when it was rotated away.
 type fileSink struct {
@@ -114,8 +112,6 @@ func (s *syslogSink) send(r record) error {
 	_, err := s.conn.Write(s.format.datagram(r, s.facility))
 	return err
 }
-
-func (s *syslogSink) reopen() { s.close() }
 
 func (s *syslogSink) close() {
 	if s.conn != nil {

@@ -40,13 +40,13 @@ func claimRunDir(p Paths) (*claim, error) {
 	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &whole); err != nil {
 		lock.Close()
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			pid, _ := ReadPidFile(p.PidFile())
+			pid, _ := readPidFile(p.PidFile())
 			return nil, &RunningError{PID: pid}
 		}
 		return nil, fmt.Errorf("claim run directory %s: %w", p.Run, err)
 	}
 	// The lock keeps our own kind out; a running Linux-HA knows nothing of it.
-	if pid, err := ReadPidFile(p.PidFile()); err == nil && runsHeartbeat(pid) && !runsThis(pid) {
+	if pid, err := readPidFile(p.PidFile()); err == nil && runsHeartbeat(pid) && !runsThis(pid) {
 		lock.Close()
 		return nil, &RunningError{PID: pid}
 	}
@@ -59,7 +59,7 @@ func claimRunDir(p Paths) (*claim, error) {
 
 // release gives the run directory back.
 func (c *claim) release() {
-	if pid, err := ReadPidFile(c.pidFile); err == nil && pid == os.Getpid() {
+	if pid, err := readPidFile(c.pidFile); err == nil && pid == os.Getpid() {
 		os.Remove(c.pidFile)
 	}
 	c.lock.Close()
@@ -78,8 +78,8 @@ func writePidFile(path string, pid int) error {
 	return nil
 }
 
-// ReadPidFile reads the process id in a pid file. The error wraps fs.ErrNotExist when there is none.
-func ReadPidFile(path string) (int, error) {
+// readPidFile reads the process id in a pid file. The error wraps fs.ErrNotExist when there is none.
+func readPidFile(path string) (int, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0, fmt.Errorf("read pid file: %w", err)
@@ -101,10 +101,10 @@ const (
 	PidRunning                 // it names a running heartbeat
 )
 
-// CheckPidFile reads a pid file and tells whether its process is a heartbeat: one that runs the same program, or one whose
+// checkPidFile reads a pid file and tells whether its process is a heartbeat: one that runs the same program, or one whose
 // program was replaced by an upgrade since.
-func CheckPidFile(path string) (pid int, state PidState) {
-	pid, err := ReadPidFile(path)
+func checkPidFile(path string) (pid int, state PidState) {
+	pid, err := readPidFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, PidNone
 	}
@@ -133,7 +133,7 @@ func runsHeartbeat(pid int) bool {
 // Running tells whether a daemon works in these directories, and its process id. What it cannot learn from the lock, being
 // another user, the pid file has to tell.
 func Running(p Paths) (pid int, state PidState) {
-	pid, state = CheckPidFile(p.PidFile())
+	pid, state = checkPidFile(p.PidFile())
 	lock, err := os.Open(p.Lock())
 	if err != nil {
 		return pid, state

@@ -130,16 +130,6 @@ func (v *View) Interface(name string) (found Interface, err error) {
 	return found, err
 }
 
-// IsOwnAddress says whether addr is an address of this machine, on any interface. A zone on addr restricts the search to that
-// interface.
-func IsOwnAddress(addr netip.Addr) (bool, error) {
-	list, err := Interfaces()
-	if err != nil {
-		return false, err
-	}
-	return Owner(list, addr) != "", nil
-}
-
 // Owner is the name of the interface in list that carries addr, "" when none does.
 func Owner(list []Interface, addr netip.Addr) string {
 	zone, bare := addr.Zone(), addr.Unmap().WithZone("")

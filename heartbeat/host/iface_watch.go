@@ -65,7 +65,7 @@ func watchSocket() (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	SetReceiveBuffer(fd, netlinkBuffer)
+	setReceiveBuffer(fd, netlinkBuffer)
 	return fd, nil
 }
 

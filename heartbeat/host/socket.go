@@ -86,7 +86,7 @@ func ListenUDP(device string, port int, v6 bool) (*Socket, error) {
 }
 
 func prepareListen(fd int, device string, v6 bool) error {
-	SetReceiveBuffer(fd, receiveBuffer)
+	setReceiveBuffer(fd, receiveBuffer)
 	if err := unix.BindToDevice(fd, device); err != nil {
 		return os.NewSyscallError("bind to device", err)
 	}
@@ -176,9 +176,9 @@ func setOptions(fd int, options []option) error {
 	return nil
 }
 
-// SetReceiveBuffer gives a socket a receive buffer of that many bytes, past the system's limit where the capability
+// setReceiveBuffer gives a socket a receive buffer of that many bytes, past the system's limit where the capability
 // CAP_NET_ADMIN allows it, as near as can be otherwise.
-func SetReceiveBuffer(fd, size int) {
+func setReceiveBuffer(fd, size int) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
 	}

@@ -28,8 +28,6 @@ type Link interface {
 	Name() string
 	// Kind is Spec.Kind.
 	Kind() string
-	// Serial says that frames travel as text (wire.Text) instead of datagrams.
-	Serial() bool
 	// Send makes one attempt to put a frame on the medium. It never waits longer than the deadline, and on everything but a
 	// serial line it does not wait at all. After an error nothing of the frame will be seen as a frame by the peer. Errors:
 	// ErrGone (close and open again), ErrPermission, ErrNoRoute, ErrTimeout, ErrTooLong, ErrClosed.

@@ -33,8 +33,8 @@ func testLink(t *testing.T, w wiring, sizes ...int) {
 		earB = listen(t, w.b)
 	}
 	for _, l := range []link.Link{w.a, w.b} {
-		if l.ID() == "" || l.Name() == "" || l.Serial() != w.serial {
-			t.Errorf("link %q has name %q, serial %v", l.ID(), l.Name(), l.Serial())
+		if l.ID() == "" || l.Name() == "" || (l.Kind() == "serial") != w.serial {
+			t.Errorf("link %q has name %q, kind %s", l.ID(), l.Name(), l.Kind())
 		}
 	}
 	for _, size := range sizes {

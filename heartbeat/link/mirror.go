@@ -132,7 +132,6 @@ func onDevice(name string) string {
 
 func (l *mirror) ID() string   { return l.spec.ID }
 func (l *mirror) Kind() string { return l.spec.Kind }
-func (l *mirror) Serial() bool { return false }
 
 // Name is the target as written.
 func (l *mirror) Name() string { return l.spec.Hosts[0] }

@@ -102,7 +102,6 @@ func (l *ping) addTarget(name string) error {
 
 func (l *ping) ID() string   { return l.spec.ID }
 func (l *ping) Kind() string { return l.spec.Kind }
-func (l *ping) Serial() bool { return false }
 
 // Name is the pseudo-node's: the host as written, or the group's name.
 func (l *ping) Name() string {

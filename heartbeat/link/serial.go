@@ -69,7 +69,6 @@ func openSerial(spec Spec) (Link, error) {
 func (l *serial) ID() string   { return l.spec.ID }
 func (l *serial) Name() string { return l.spec.Device }
 func (l *serial) Kind() string { return l.spec.Kind }
-func (l *serial) Serial() bool { return true }
 
 // Send writes a frame once the one before it is on the wire, so that no more than one waits in the kernel: a heartbeat that
 // is seconds old is worth nothing. A line that takes nothing until the deadline is stuck: what it holds is thrown away.

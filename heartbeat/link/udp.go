@@ -236,7 +236,6 @@ func (l *udp) condition() error {
 func (l *udp) ID() string   { return l.spec.ID }
 func (l *udp) Name() string { return l.spec.Device }
 func (l *udp) Kind() string { return l.spec.Kind }
-func (l *udp) Serial() bool { return false }
 
 // Prompt says that Send never waits.
 func (l *udp) Prompt() bool { return true }
