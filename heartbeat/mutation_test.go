@@ -17,7 +17,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"both come first", "takeover.go", "	case n.peer.name:\n		return false", "	case n.peer.name:\n		return true"},
 	{"both win a double holding", "takeover.go", "	win := n.wins(g)\n", "	win := true\n"},
 	{"nobody wins a double holding", "takeover.go", "	win := n.wins(g)\n", "	win := false\n"},
-	{"say goodbye before everything is released", "takeover.go", "		default:\n			return\n		}\n	}\n	p := &n.peer\n	if s.forced", "		}\n	}\n	p := &n.peer\n	if s.forced"},
+	{"say goodbye before everything is released", "stop.go", "		default:\n			return\n		}\n	}\n	p := &n.peer\n	if s.forced", "		}\n	}\n	p := &n.peer\n	if s.forced"},
 	{"adopt what the peer holds", "takeover.go", "if g.peerHold == holdIdle && p.acked >= g.wantedAt && !n.unheard()", "if true"},
 	{"keep a group that failed", "group.go", "			n.release(g, \"failed: \"+ev.Reason)\n", ""},
 	{"take a stuck group for released", "group.go", "	if ev.Err != nil && ev.Stuck && n.jammed(", "	if false && n.jammed("},

@@ -64,18 +64,6 @@ type Node struct {
 	walked      [holdCount][holdCount]bool // steps of the table that groups have taken here
 }
 
-// stopping is how far a polite stop has come.
-type stopping struct {
-	asked   bool
-	said    time.Duration // when the goodbye was first sent; 0 before
-	next    time.Duration // when to say it again
-	halted  bool
-	keep    bool // end without releasing
-	byWhom  string
-	forced  bool // a stuck resource: no goodbye
-	started time.Duration
-}
-
 // limit keeps a report from being repeated without bound.
 type limit struct {
 	next       time.Duration
