@@ -272,7 +272,7 @@ func (n *Node) health(ev Health) {
 	}
 }
 
-// split notes that both nodes hold a group.
+// splitFound notes that both nodes hold a group.
 func (n *Node) splitFound(g *group, verdict string) {
 	if n.split == (Instant{}) {
 		n.split = n.now

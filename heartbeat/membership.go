@@ -339,7 +339,7 @@ func (n *Node) peerStatus(m wire.Message, num number) {
 		n.greet(hello, m)
 	}
 	if p.life != lifeAlive && !(ours && hello.gone) && !n.classic.left {
-		n.peerAppears(num)
+		n.peerAppears()
 	}
 	if st := m.Get("st"); st != p.member && p.life == lifeAlive {
 		p.member = st
@@ -365,7 +365,7 @@ func statusNote(node, st string, seq uint64, now Instant) wire.Message {
 }
 
 // peerAppears is the first sign of a peer that was unknown, dead or gone.
-func (n *Node) peerAppears(number) {
+func (n *Node) peerAppears() {
 	p := &n.peer
 	was := p.life
 	p.life = lifeAlive

@@ -7,14 +7,12 @@ const goodbye = time.Second
 
 // stopping is how far a polite stop has come.
 type stopping struct {
-	asked   bool
-	said    time.Duration // when the goodbye was first sent; 0 before
-	next    time.Duration // when to say it again
-	halted  bool
-	keep    bool // end without releasing
-	byWhom  string
-	forced  bool // a stuck resource: no goodbye
-	started time.Duration
+	asked  bool
+	said   time.Duration // when the goodbye was first sent; 0 before
+	next   time.Duration // when to say it again
+	halted bool
+	keep   bool // end without releasing
+	forced bool // a stuck resource: no goodbye
 }
 
 // beginStop starts the polite end.
@@ -22,7 +20,7 @@ func (n *Node) beginStop(ev Request, keep bool) {
 	if n.stop.asked {
 		return
 	}
-	n.stop = stopping{asked: true, keep: keep, byWhom: ev.By, started: n.now.Mono}
+	n.stop = stopping{asked: true, keep: keep}
 	n.transition(Info, "asked for by "+ev.By, "Heartbeat shutdown in progress.")
 	n.changed()
 	if !n.fence.done {

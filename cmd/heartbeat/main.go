@@ -14,14 +14,13 @@ import (
 
 func main() {
 	rehearsal.NodeInit() // does not return where this process is a part of a rehearsal
-	a := &app{out: os.Stdout, err: os.Stderr, program: os.Args[0]}
+	a := &app{out: os.Stdout, err: os.Stderr}
 	os.Exit(a.dispatch(filepath.Base(os.Args[0]), os.Args[1:]))
 }
 
 // app is one invocation.
 type app struct {
 	out, err io.Writer
-	program  string // as it was called
 	dirs     directories
 }
 

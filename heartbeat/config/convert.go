@@ -106,15 +106,14 @@ type original struct {
 	given    map[string]given // the last line of each directive
 	comments map[int][]string // above a line
 	trails   map[int]string   // behind what stands on a line
-	used     map[int]bool
-	top      []string // the first comment, where a blank line ends it
+	top      []string         // the first comment, where a blank line ends it
 	ends     [2][]string
 	left     []string
 }
 
 // readOriginal reads the texts again, for what a Config does not keep.
 func readOriginal(c *Config) (*original, error) {
-	o := &original{given: map[string]given{}, comments: map[int][]string{}, trails: map[int]string{}, used: map[int]bool{}}
+	o := &original{given: map[string]given{}, comments: map[int][]string{}, trails: map[int]string{}}
 	main, err := os.ReadFile(c.File)
 	if err != nil {
 		return nil, fmt.Errorf("read the comments: %w", err)

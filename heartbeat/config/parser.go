@@ -377,5 +377,5 @@ func setChoice(where func(*Config) *string, words ...string) func(*parser, state
 	})
 }
 
-// line is where a scalar directive was given, 0 where it was not.
+// lineOf is where a scalar directive was given, 0 where it was not.
 func (p *parser) lineOf(name string) int { return p.given[name].line }
