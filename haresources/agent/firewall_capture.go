@@ -98,21 +98,22 @@ func (r *rehearsal) print(ctx context.Context, path string) ([]byte, error) {
 }
 
 // indexes are the interfaces by name: rules that name one by iif or oif hold its index.
-func indexes() (map[string]int, error) {
+func indexes(devices []host.Device) map[string]int {
+	list := make(map[string]int, len(devices))
+	for _, d := range devices {
+		list[d.Name] = d.Index
+	}
+	return list
+}
+
+// devicesHere lists the interfaces of this machine.
+func devicesHere() ([]host.Device, error) {
 	n, err := host.OpenNetlink()
 	if err != nil {
 		return nil, err
 	}
 	defer n.Close()
-	devices, err := n.Devices()
-	if err != nil {
-		return nil, err
-	}
-	list := make(map[string]int, len(devices))
-	for _, d := range devices {
-		list[d.Name] = d.Index
-	}
-	return list, nil
+	return n.Devices()
 }
 
 // replay loads the rules by their transaction. It says whether it did; the program has to where it did not.
@@ -120,8 +121,8 @@ func (f *firewall) replay(c *compiled, before, now mark, own bool) bool {
 	if c.changes == nil || own {
 		return false
 	}
-	here, err := indexes()
-	if err != nil || !maps.Equal(here, c.indexes) {
+	devices, err := devicesHere()
+	if err != nil || !maps.Equal(indexes(devices), c.indexes) {
 		return false
 	}
 	var all []host.NFTChange

@@ -136,19 +136,11 @@ type rehearsal struct {
 
 // newRehearsal makes a namespace with interfaces named as this machine's, so that rules may name them.
 func newRehearsal(env Environment, source ruleSource) (*rehearsal, error) {
-	n, err := host.OpenNetlink()
+	devices, err := devicesHere()
 	if err != nil {
 		return nil, err
 	}
-	defer n.Close()
-	devices, err := n.Devices()
-	if err != nil {
-		return nil, err
-	}
-	r := &rehearsal{env: env, dir: filepath.Dir(source.files[0].path), indexes: map[string]int{}}
-	for _, d := range devices {
-		r.indexes[d.Name] = d.Index
-	}
+	r := &rehearsal{env: env, dir: filepath.Dir(source.files[0].path), indexes: indexes(devices)}
 	if r.machine, err = host.Isolate(devices); err != nil {
 		return nil, err
 	}

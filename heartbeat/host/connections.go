@@ -194,18 +194,6 @@ func (c Connection) acknowledgement() []byte {
 	binary.BigEndian.PutUint16(b[14:], window)
 	pseudo := append(c.Local.Addr().AsSlice(), c.Remote.Addr().AsSlice()...)
 	pseudo = append(pseudo, 0, unix.IPPROTO_TCP, 0, headerSize)
-	binary.BigEndian.PutUint16(b[16:], checksum(append(pseudo, b...)))
+	binary.BigEndian.PutUint16(b[16:], Checksum(append(pseudo, b...)))
 	return b
-}
-
-// checksum is that of the Internet protocols; data has an even length.
-func checksum(data []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(data); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(data[i:]))
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return ^uint16(sum)
 }

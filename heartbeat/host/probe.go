@@ -168,27 +168,12 @@ func solicitation(target, from netip.Addr, group [16]byte, hardware net.Hardware
 	packet = append(append(append(packet, unix.IPPROTO_ICMPV6, ndHopLimit), from.AsSlice()...), group[:]...)
 	pseudo := binary.BigEndian.AppendUint32(bytes.Clone(packet[8:]), uint32(len(message)))
 	pseudo = append(append(pseudo, 0, 0, 0, unix.IPPROTO_ICMPV6), message...)
-	binary.BigEndian.PutUint16(message[2:], internetSum(pseudo))
+	binary.BigEndian.PutUint16(message[2:], Checksum(pseudo))
 	return append(packet, message...)
 }
 
 // ndOptionSourceAddress is the option that tells the sender's hardware address.
 const ndOptionSourceAddress = 1
-
-// internetSum is the checksum of RFC 1071.
-func internetSum(data []byte) uint16 {
-	var sum uint32
-	for ; len(data) >= 2; data = data[2:] {
-		sum += uint32(binary.BigEndian.Uint16(data))
-	}
-	if len(data) == 1 {
-		sum += uint32(data[0]) << 8
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return ^uint16(sum)
-}
 
 // sendTo sends to a place that unix.Sendto has no type for.
 func sendTo(fd int, packet, to []byte) error {

@@ -179,14 +179,14 @@ func (l *mirror) encode(frame []byte) {
 	message = append(binary.BigEndian.AppendUint16(message, l.sequence), frame...)
 	source, target := l.peer.AsSlice(), l.target.AsSlice()
 	if l.target.Is4() {
-		binary.BigEndian.PutUint16(message[2:], checksum(message))
+		binary.BigEndian.PutUint16(message[2:], host.Checksum(message))
 		l.packet = append(l.packet[:0], 0x45, tosLowDelay, 0, 0, 0, 0, 0, 0, mirrorHops, unix.IPPROTO_ICMP, 0, 0)
 	} else {
 		message[0] = host.EchoRequest6
 		pseudo := append(append([]byte{}, source...), target...)
 		pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(message)))
 		pseudo = append(append(pseudo, 0, 0, 0, unix.IPPROTO_ICMPV6), message...)
-		binary.BigEndian.PutUint16(message[2:], checksum(pseudo))
+		binary.BigEndian.PutUint16(message[2:], host.Checksum(pseudo))
 		l.packet = append(l.packet[:0], 0x60, 0, 0, 0, 0, 0, unix.IPPROTO_ICMPV6, mirrorHops)
 		binary.BigEndian.PutUint16(l.packet[ip6Length:], uint16(len(message)))
 	}

@@ -153,23 +153,8 @@ func (l *ping) encode(frame []byte) {
 	binary.BigEndian.PutUint16(l.message[4:], l.id)
 	binary.BigEndian.PutUint16(l.message[6:], l.sequence)
 	if !l.v6 {
-		binary.BigEndian.PutUint16(l.message[2:], checksum(l.message))
+		binary.BigEndian.PutUint16(l.message[2:], host.Checksum(l.message))
 	}
-}
-
-// checksum is the internet checksum (RFC 1071).
-func checksum(data []byte) uint16 {
-	var sum uint32
-	for ; len(data) >= 2; data = data[2:] {
-		sum += uint32(binary.BigEndian.Uint16(data))
-	}
-	if len(data) == 1 {
-		sum += uint32(data[0]) << 8
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return ^uint16(sum)
 }
 
 func (l *ping) Receive() (Frame, error) {
