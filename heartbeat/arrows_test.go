@@ -6,7 +6,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +143,22 @@ func TestPureCode(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// TestMapsNameFiles: where a package's comment says where to look, the files are there.
+func TestMapsNameFiles(t *testing.T) {
+	named := regexp.MustCompile(`\b[a-z_]+[*]?\.go\b`)
+	for dir := range packages(t) {
+		text, err := os.ReadFile(filepath.Join("..", dir, "doc.go"))
+		if err != nil {
+			continue
+		}
+		for _, name := range named.FindAllString(string(text), -1) {
+			if found, _ := filepath.Glob(filepath.Join("..", dir, name)); len(found) == 0 {
+				t.Errorf("%s/doc.go names %s, which is not there", dir, name)
+			}
 		}
 	}
 }

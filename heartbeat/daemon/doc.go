@@ -5,4 +5,15 @@
 // can take time has an owner of its own: a reader and a bounded drop-oldest writer for each link, one keeper that opens links
 // again, one worker for each group in motion, one queue each for rc.d scripts, hooks, persistence, the journal and the log,
 // and the control socket. They report back as events.
+//
+// # Where to look
+//
+//	a run       run.go serve.go engine.go loop.go inbox.go convert.go; reload.go upgrade.go pause.go; persist.go
+//	links       media.go medium.go mirrors.go ring.go badframes.go keys.go
+//	workers     groups.go lease.go monitor.go; fencing.go fencer.go; watchdog.go watchdog_device.go; series.go
+//	programs    runner.go respawn.go orphans.go environ.go fifo.go
+//	people      control.go request.go protocol.go client.go view.go judge.go; alarms.go complaints.go; history.go journal.go
+//	log         log.go logformat.go logsink.go severity.go resourcelog.go
+//	comparing   digest.go digest_calls.go digest_items.go; doctor.go doctor_probe.go doctor_judge.go
+//	process     paths.go pidfile.go privileges.go sdnotify.go version.go
 package daemon
