@@ -181,11 +181,12 @@ func (e *StuckError) Unwrap() error { return e.Err }
 // ErrReleased is the cause of the end of an Acquire that a Release of the same group cut short.
 var ErrReleased = errors.New("cut short by the release of the group")
 
-// outputKey is the context key for SetOutput.
+// outputKey is the context key of WithOutput.
 type outputKey struct{}
 
-// withOutput makes line the place for what scripts write under ctx.
-func withOutput(ctx context.Context, line func(string)) context.Context {
+// WithOutput makes line the place for what an Agent writes under ctx. A Manager does that itself; it is for those who call an
+// Agent without one.
+func WithOutput(ctx context.Context, line func(string)) context.Context {
 	return context.WithValue(ctx, outputKey{}, line)
 }
 

@@ -185,7 +185,7 @@ func (g *group) run(ctx context.Context, it *item, op Operation, do func(context
 	it.begin(op)
 	g.event(it, op, Event{Phase: Begin})
 	begin := time.Now()
-	err = do(withOutput(ctx, func(text string) {
+	err = do(WithOutput(ctx, func(text string) {
 		it.line(text)
 		g.event(it, op, Event{Phase: Output, Took: time.Since(begin), Line: text})
 	}))
@@ -216,7 +216,7 @@ func (g *group) ask(ctx context.Context, it *item) (State, error) {
 	ctx, cancel := limited(ctx, limit)
 	defer cancel()
 	it.begin(OpStatus)
-	state, err := it.agent.Status(withOutput(ctx, it.line))
+	state, err := it.agent.Status(WithOutput(ctx, it.line))
 	if err != nil && ctx.Err() != nil {
 		err = withCause(ctx, err)
 	}

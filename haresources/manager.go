@@ -170,7 +170,7 @@ func (m *Manager) Release(ctx context.Context, name string) error {
 	g.cutShort(ErrReleased)
 	end, err := g.begin(ctx)
 	if err != nil {
-		return &StuckError{Group: name, Resource: g.def.Name, Err: err}
+		return &StuckError{Group: name, Resource: name, Err: err}
 	}
 	later, err := g.release(ctx)
 	if err != nil {
@@ -194,10 +194,11 @@ func (m *Manager) Release(ctx context.Context, name string) error {
 
 // forget drops a group that a Reload has removed, once it is released.
 func (m *Manager) forget(g *group) {
+	name := g.definition().Name
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, listed := m.table.Group(g.def.Name); !listed && m.groups[g.def.Name] == g {
-		delete(m.groups, g.def.Name)
+	if _, listed := m.table.Group(name); !listed && m.groups[name] == g {
+		delete(m.groups, name)
 	}
 }
 
