@@ -1,9 +1,7 @@
 package heartbeat_test
 
 import (
-	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +35,7 @@ func newMixedPair(seed uint64) *mixedPair {
 	p.site = installLinuxHA(p.theirs, []time.Duration{20 * time.Millisecond, 300 * time.Millisecond}[w.rng.IntN(2)])
 	p.site.latency = []time.Duration{0, 20 * time.Millisecond, 150 * time.Millisecond}[w.rng.IntN(3)]
 	p.ours.exempt = p.exempt
+	p.logf("ours is %s", p.ours.name)
 	if w.rng.IntN(3) == 0 {
 		w.pingNodes(1 + w.rng.IntN(2))
 	}
@@ -190,18 +189,7 @@ func (p *mixedPair) calmMixed() {
 	if p.fault != "" {
 		return
 	}
-	p.logf("calm")
-	p.opt.loss, p.opt.startFails, p.opt.stopFails = 0, 0, 0
-	p.deaf = [2]bool{}
-	for _, c := range p.links {
-		c.up = [2]bool{true, true}
-	}
-	for _, m := range p.nodes {
-		m.resume()
-		m.powered = true
-		p.startAgain(m, time.Second)
-		m.request(heartbeat.RequestCleanup, "")
-	}
+	p.endFaults(func(m *machine) { p.startAgain(m, time.Second) })
 	settle := 60*time.Second + 30*p.opt.deadtime + 12*p.opt.scriptTime
 	p.run(p.now + settle)
 	p.mend()
@@ -240,46 +228,17 @@ func (p *mixedPair) mend() {
 	}
 }
 
-// beliefs holds what a node of ours reports against what is.
-func (p *mixedPair) beliefs() {
-	for _, m := range p.nodes {
-		if _, model := m.node.(*linuxHA); m.node == nil || model || p.fault != "" {
-			continue
-		}
-		for _, g := range m.node.Status().Groups {
-			if owners := p.owners(g.Name); len(owners) == 1 && g.Owner != owners[0] {
-				p.violate("%s believes that %q owns %s, it runs on %s", m.name, g.Owner, g.Name, owners[0])
-			}
-		}
-	}
-}
-
 // TestMixedSimulation runs many seeds of a pair of ours and Linux-HA. A failing one is replayed with SIM_SEED=n.
 func TestMixedSimulation(t *testing.T) {
-	seeds := uint64(500)
-	if s := os.Getenv("SIM_SEEDS"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds = n
-	}
-	if testing.Short() {
-		seeds = 100
-	}
-	if s := os.Getenv("SIM_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reportMixed(t, seed, simulateMixed(seed))
-		return
-	}
+	seeds := seedsToRun(t, seedCount(t, 500, 100))
 	steps, failures, exempt := 0, 0, 0
 	complaints := map[string]int{}
-	first, _ := strconv.ParseUint(os.Getenv("SIM_FIRST"), 10, 64)
-	for seed := first; seed < first+seeds; seed++ {
+	for _, seed := range seeds {
 		p := simulateMixed(seed)
+		if replaying() {
+			p.report(t, seed)
+			return
+		}
 		steps += p.steps
 		for _, c := range p.site.complaints {
 			complaints[strings.Fields(c)[0]]++
@@ -291,26 +250,11 @@ func TestMixedSimulation(t *testing.T) {
 		}
 		if p.fault != "" {
 			if failures++; failures <= 2 {
-				reportMixed(t, seed, p)
+				p.report(t, seed)
 			} else {
 				t.Logf("seed %d: %s", seed, p.fault)
 			}
 		}
 	}
-	t.Logf("%d seeds, %d steps, %d failures, %d acquisitions exempt, Linux-HA logged errors beginning with %v", seeds, steps, failures, exempt, complaints)
-}
-
-func reportMixed(t *testing.T, seed uint64, p *mixedPair) {
-	t.Helper()
-	tail := p.trace[max(0, len(p.trace)-100):]
-	if os.Getenv("SIM_SEED") != "" {
-		tail = p.trace
-	}
-	text := fmt.Sprintf("seed %d (replay: SIM_SEED=%d go test -run TestMixedSimulation ./heartbeat), ours is %s\noptions %+v\n%s\n%s",
-		seed, seed, p.ours.name, p.opt, strings.Join(tail, "\n"), p.fault)
-	if p.fault != "" {
-		t.Error(text)
-	} else {
-		t.Log(text)
-	}
+	t.Logf("%d seeds, %d steps, %d failures, %d acquisitions exempt, Linux-HA logged errors beginning with %v", len(seeds), steps, failures, exempt, complaints)
 }

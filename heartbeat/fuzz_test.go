@@ -30,7 +30,7 @@ func FuzzNode(f *testing.F) {
 		w.run(w.now + 4*w.opt.deadtime)
 		w.calm()
 		if w.fault != "" {
-			reportWorld(t, seed, w)
+			w.report(t, seed)
 		}
 	})
 }

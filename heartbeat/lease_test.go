@@ -1,8 +1,6 @@
 package heartbeat_test
 
 import (
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -13,22 +11,12 @@ import (
 // killed daemon taken for one of its successor, a mistake of the simulation (1437).
 var leaseSeeds = []uint64{1437, 3220}
 
-func upTo(count int) (seeds []uint64) {
-	for seed := range uint64(count) {
-		seeds = append(seeds, seed)
-	}
-	return seeds
-}
-
 // TestLeaseSimulation lets nodes freeze, die, lose power, hang in scripts and lose one direction of their links, with leases that the
 // kernel ends. Whatever happens, no two nodes answer for one group: docs/safety.md promises exactly this. A run has either frozen and dead
 // daemons or one-way links: both within one keepalive are two faults at once, which docs/safety.md excludes.
 func TestLeaseSimulation(t *testing.T) {
-	steps, seeds := 0, 400
-	if s := os.Getenv("SIM_SEEDS"); s != "" {
-		seeds, _ = strconv.Atoi(s)
-	}
-	for _, seed := range append(leaseSeeds, upTo(seeds)...) {
+	steps := 0
+	for _, seed := range seedsToRun(t, seedCount(t, 400, 100), leaseSeeds...) {
 		draw := newWorld(seed, options{})
 		o := randomOptions(draw)
 		o.lease, o.loss, o.fencing, o.delay = true, 0, false, min(o.delay, o.keepalive/20)
@@ -45,8 +33,8 @@ func TestLeaseSimulation(t *testing.T) {
 		w.run(hostile + 8*o.deadtime)
 		w.calm()
 		steps += w.steps
-		if w.fault != "" {
-			reportWorld(t, seed, w)
+		if w.fault != "" || replaying() {
+			w.report(t, seed)
 			return
 		}
 	}

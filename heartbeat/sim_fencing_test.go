@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -250,15 +249,16 @@ func (w *world) cut(length time.Duration, from ...int) {
 // TestNoFenceLoop has pairs with every kind of device lose each other for as long as it takes: whoever shoots whom, by whichever device, there is
 // an end to it, and when the trouble ends everything comes right without a person.
 func TestNoFenceLoop(t *testing.T) {
-	seeds := 48
-	switch more, err := strconv.Atoi(os.Getenv("SIM_SEEDS")); {
-	case os.Getenv("HEARTBEAT_MUTANT") != "" || testing.Short():
-		seeds = 24
-	case err == nil && more > 20*seeds:
-		seeds = more / 20
+	count := uint64(48)
+	if more, _ := fromEnvironment(t, "SIM_SEEDS"); more > 20*count {
+		count = more / 20 // each takes as long as twenty of the others
+	}
+	if os.Getenv("HEARTBEAT_MUTANT") != "" || testing.Short() {
+		count = 24
 	}
 	held := 0
-	for seed := range uint64(seeds) {
+	seeds := seedsToRun(t, count)
+	for _, seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		w := newWorld(seed, fencedOptions(seed, rng))
 		if seed/uint64(len(devices))%2 == 1 {
@@ -271,8 +271,8 @@ func TestNoFenceLoop(t *testing.T) {
 		w.trouble(16)
 		w.run(300 * w.opt.deadtime)
 		w.calm()
-		if w.fault != "" {
-			reportWorld(t, seed, w)
+		if w.fault != "" || replaying() {
+			w.report(t, seed)
 			return
 		}
 		for _, m := range w.nodes {
@@ -290,7 +290,7 @@ func TestNoFenceLoop(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d pairs, %d nodes asked for a person", seeds, held)
+	t.Logf("%d pairs, %d nodes asked for a person", len(seeds), held)
 	if held == 0 {
 		t.Error("no node ever reached the limit: this proves nothing")
 	}

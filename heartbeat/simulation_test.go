@@ -1,10 +1,7 @@
 package heartbeat_test
 
 import (
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -108,17 +105,7 @@ func (w *world) calm() {
 	if w.fault != "" {
 		return
 	}
-	w.logf("calm")
-	w.opt.loss, w.opt.startFails, w.opt.stopFails = 0, 0, 0
-	for _, c := range w.links {
-		c.up = [2]bool{true, true}
-	}
-	for _, m := range w.nodes {
-		m.resume()
-		m.powered = true
-		m.start()
-		m.request(heartbeat.RequestCleanup, "")
-	}
+	w.endFaults((*machine).start)
 	w.run(w.now + 30*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)
 	for _, m := range w.nodes {
 		m.start()                               // a fencing that was under way
@@ -130,17 +117,7 @@ func (w *world) calm() {
 			w.violate("after the faults stopped %s runs on %v", g.Name, owners)
 		}
 	}
-	for _, m := range w.nodes {
-		if m.node == nil || w.fault != "" {
-			continue
-		}
-		s := m.node.Status()
-		for _, g := range s.Groups {
-			if owners := w.owners(g.Name); len(owners) == 1 && g.Owner != owners[0] {
-				w.violate("%s believes that %q owns %s, it runs on %s", m.name, g.Owner, g.Name, owners[0])
-			}
-		}
-	}
+	w.beliefs()
 }
 
 // seedsThatFound are those far out that found something: a goodbye of a run long over, which waited while the node slept.
@@ -148,29 +125,15 @@ var seedsThatFound = []uint64{27084, 87520}
 
 // TestSimulation runs many seeds. A failing one is replayed with SIM_SEED=n, and its options and trace are printed.
 func TestSimulation(t *testing.T) {
-	seeds := uint64(2000)
-	if s := os.Getenv("SIM_SEEDS"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds = n
-	}
-	if testing.Short() {
-		seeds = 200
-	}
-	if s := os.Getenv("SIM_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reportWorld(t, seed, simulate(seed))
-		return
-	}
 	steps, failures := 0, 0
-	for _, seed := range append(seedsThatFound, upTo(int(seeds))...) {
+	seeds := seedsToRun(t, seedCount(t, 2000, 200), seedsThatFound...)
+	for _, seed := range seeds {
 		w := simulate(seed)
 		steps += w.steps
+		if replaying() {
+			w.report(t, seed)
+			return
+		}
 		if w.fault != "" {
 			failures++
 			if os.Getenv("SIM_FAILFAST") != "" {
@@ -179,23 +142,8 @@ func TestSimulation(t *testing.T) {
 			if failures > 3 {
 				continue
 			}
-			reportWorld(t, seed, w)
+			w.report(t, seed)
 		}
 	}
-	t.Logf("%d seeds, %d steps, %d failures", seeds, steps, failures)
-}
-
-func reportWorld(t *testing.T, seed uint64, w *world) {
-	t.Helper()
-	tail := w.trace[max(0, len(w.trace)-70):]
-	if os.Getenv("SIM_SEED") != "" {
-		tail = w.trace
-	}
-	text := fmt.Sprintf("seed %d (replay: SIM_SEED=%d go test -run TestSimulation ./heartbeat)\noptions %+v\n%s\n%s",
-		seed, seed, w.opt, strings.Join(tail, "\n"), w.fault)
-	if w.fault != "" {
-		t.Error(text)
-	} else {
-		t.Log(text)
-	}
+	t.Logf("%d seeds, %d steps, %d failures", len(seeds), steps, failures)
 }
