@@ -53,7 +53,7 @@ type leases struct {
 	attached []string
 }
 
-// newLeases makes the lease stand for a configuration. An error means that this node serves without one; it says why.
+// newLeases makes leases that protect nothing until apply is told a configuration; ctx ends their work.
 func newLeases(ctx context.Context, lease leaseKeeper, m locator, in *inbox, log *Log) *leases {
 	return &leases{lease: lease, manager: m, in: in, log: log, ctx: ctx}
 }

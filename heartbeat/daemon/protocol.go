@@ -13,7 +13,7 @@ import (
 // Command is what a Request asks for.
 type Command string
 
-// The commands. Those up to CommandReads change nothing.
+// The commands. Those in reads change nothing.
 const (
 	CommandStatus    Command = "status"    // Reply.Status
 	CommandParameter Command = "parameter" // Name: a directive of ha.cf; Reply.Value

@@ -175,7 +175,10 @@ func TestCondition(t *testing.T) {
 	b.up(device, true)
 	must(t, link.Condition(l))
 	e := listen(t, b.open(specs["bcast"][1]))
-	say(t, l, "up again")
+	// Until the kernel has noticed the carrier again, which may take it a second, it drops what is sent and says nothing.
+	for end := time.Now().Add(patience); len(e.frames) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		say(t, l, "up again")
+	}
 	e.want("up again")
 	a.delDevice(device)
 	if err := link.Condition(l); !errors.Is(err, link.ErrGone) {

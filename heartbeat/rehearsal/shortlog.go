@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// linuxHALine is how Heartbeat, and hapair with an ha.cf, log: month, day, time, host, program, process, level, text; and
-// how their scripts do.
+// How Heartbeat, and hapair with an ha.cf, log: month, day, time, host, program, process, level, text; and how their scripts do.
 var (
 	daemonLine = regexp.MustCompile(`^(?:[A-Z][a-z]{2} [ 0-9]\d [\d:.]+ \S+ )?heartbeat(?:\[\d+\])?: (?:\[\d+\]: )?(\w+): (.*)$`)
 	scriptLine = regexp.MustCompile(`^(\S+?)\((\S*?)\)\[\d+\]:\s+\d{4}/\d\d/\d\d_[\d:]+ (\w+): (.*)$`)

@@ -1,6 +1,6 @@
 // Package stonith makes certain that the other machine is off, and reports honestly whether it is certain.
 //
-// A device is opened from what ha.cf says of it (Open, OpenLevels): external plugins of cluster-glue, fence agents, the compiled
+// A device is opened from what ha.cf says of it (Open): external plugins of cluster-glue, fence agents, the compiled
 // plugins of cluster-glue through its program `stonith`, a person (meatware), and null for tests. Every program has a time-out
 // and a process group of its own, and none inherits the daemon's realtime scheduling. What fails comes back as a *Failure that
 // names cause and remedy.
