@@ -45,7 +45,7 @@ func PragmaKeys() []PragmaKey {
 		{PragmaStart, true, checkDuration, "how long a start may take before it counts as failed"},
 		{PragmaStop, true, checkDuration, "how long a stop may take before it counts as failed"},
 		{PragmaStatus, true, checkDuration, "how long a status query may take before it counts as failed"},
-		{PragmaRetries, false, checkCount, "how often a failed stop is tried again (default 10; 0 = for ever)"},
+		{PragmaRetries, false, checkCount, "how often a failed stop is tried again (default 10; 0 = for ever); one that exceeded its time-out is tried again once"},
 		{PragmaRetryWait, false, checkDuration, "the pause before a failed stop is tried again (default 1s)"},
 		{PragmaPrefer, false, checkPrefer, "whether the group would rather be down than run twice (safety) or run twice than be down (availability)"},
 		{PragmaMonitor, true, checkMonitor, "how often a held resource is examined (default 10s for what has a status; 0 or off = never)"},

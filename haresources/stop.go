@@ -62,12 +62,16 @@ func (g *group) stopAll(ctx context.Context, items []*item) error {
 	return nil
 }
 
+// slowStops is how many stops may exceed their time-out before the resource counts as stuck: one that hangs would hang again, and whoever
+// waits for the group, or for the policy about failed stops, is not to wait for stop-retries times stop-timeout.
+const slowStops = 2
+
 // stop stops one item, if need be by trying again and again.
 func (g *group) stop(ctx context.Context, it *item) error {
 	def := g.definition()
 	retries := def.count(PragmaRetries, g.manager.Retries)
 	pause := def.duration(PragmaRetryWait, it.resource(), g.manager.RetryPause)
-	for tries := 0; ; tries++ {
+	for tries, slow := 0, 0; ; tries++ {
 		err := g.run(ctx, it, OpStop, it.agent.Stop)
 		if err == nil {
 			return nil
@@ -75,7 +79,10 @@ func (g *group) stop(ctx context.Context, it *item) error {
 		if ctx.Err() != nil {
 			return &StuckError{def.Name, it.spec(), withCause(ctx, err)}
 		}
-		last := retries > 0 && tries >= retries
+		if errors.As(err, new(timeoutError)) {
+			slow++
+		}
+		last := retries > 0 && (tries >= retries || slow >= slowStops)
 		state, askErr := g.ask(ctx, it)
 		if state == Stopped || last && state == Unknown && askErr == nil {
 			g.event(it, OpStop, Event{Phase: Accept, Err: err})

@@ -110,3 +110,33 @@ func TestReleaseForEver(t *testing.T) {
 		}
 	})
 }
+
+// TestStopThatHangsIsNotTriedForEver: a stop that exceeds its time-out is tried once more, and then the policy about failed stops has its say,
+// not stop-retries time-outs later.
+func TestStopThatHangsIsNotTriedForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := newWorld()
+		m := manager(t, w, "alpha a b #hapair: stop-timeout=30s")
+		if err := m.Acquire(ctx, "a"); err != nil {
+			t.Fatal(err)
+		}
+		w.did()
+		w.fake("b").stopTakes = time.Hour
+		begin := time.Now()
+		err := m.Release(ctx, "a")
+		var stuck *haresources.StuckError
+		if took := time.Since(begin); !errors.As(err, &stuck) || stuck.Resource != "b" || took != 61*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		expect(t, w, "!-b !-b")
+		w.fake("b").stopTakes, w.fake("b").stopFails = 0, 4
+		if err := m.Release(ctx, "a"); err != nil {
+			t.Error(err)
+		}
+		expect(t, w, "!-b !-b !-b !-b -b -a")
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
