@@ -68,7 +68,8 @@ type Agent interface {
 	// Stop returns nil when the resource does not run; also when it did not before.
 	Stop(ctx context.Context) error
 	// Status says what the resource does now. The error says why the state is Unknown or Failed. Unknown without an error
-	// means that the resource was asked and told nothing, which Linux-HA takes for stopped.
+	// means that the resource was asked and told nothing, which Linux-HA takes for stopped. The error wraps ErrUnkillable
+	// where an earlier examination has not ended: there are never two.
 	Status(ctx context.Context) (State, error)
 }
 

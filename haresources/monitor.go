@@ -191,7 +191,7 @@ func (m *monitor) judge(state State, err error) error {
 		m.answers = true
 		m.tell("", nil)
 		return nil
-	case errors.As(err, late):
+	case errors.As(err, late), errors.Is(err, ErrUnkillable):
 	case state == Unknown && err != nil:
 		m.tell(err.Error(), Event{Phase: End, Err: err})
 		return nil

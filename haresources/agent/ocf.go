@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"hapair/haresources"
@@ -42,6 +43,8 @@ type ocf struct {
 	kind     string
 	params   []string // name=value
 	advice   timeouts
+	refused  atomic.Bool // the agent has refused to start, for what it was given; it runs nothing
+	examining
 	absence
 }
 
@@ -141,7 +144,20 @@ func (o *ocf) Start(ctx context.Context) error {
 	if errors.Is(err, errAbsent) {
 		return err
 	}
+	o.refused.Store(refusal(err) && !o.ran.Load())
+	if o.refused.Load() {
+		return err
+	}
 	return o.did(haresources.OpStart, err)
+}
+
+// refusal says whether an agent did nothing because of what it was given, or because of what is missing here.
+func refusal(err error) bool {
+	switch exitCode(err) {
+	case ocfArgs, ocfUnimplemented, ocfInstalled, ocfConfigured:
+		return true
+	}
+	return false
 }
 
 // Stop runs the agent with "stop".
@@ -150,12 +166,22 @@ func (o *ocf) Stop(ctx context.Context) error {
 	if errors.Is(err, errAbsent) {
 		return o.stop(ctx, err)
 	}
+	if refusal(err) && o.refused.Load() {
+		if tell := haresources.OutputTo(ctx); tell != nil {
+			tell(err.Error() + ": it refused to start, so there is nothing to stop")
+		}
+		return nil
+	}
 	return o.did(haresources.OpStop, err)
 }
 
 // Status runs the agent with "monitor". An agent whose program is not installed here runs nothing here.
 func (o *ocf) Status(ctx context.Context) (haresources.State, error) {
+	if err := o.last(); err != nil {
+		return haresources.Unknown, err
+	}
 	err := o.do(ctx, "monitor")
+	o.note(err)
 	if errors.Is(err, errAbsent) {
 		return o.state(err)
 	}

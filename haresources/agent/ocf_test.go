@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,5 +168,31 @@ func TestOCFDummy(t *testing.T) {
 	m = n.manager(t, "alpha "+bad)
 	if err := m.Acquire(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "exit code") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestOCFRefusalNeedsNoStop: an agent that refuses to start for what it was given, and refuses to stop for the same reason, runs nothing: its
+// group is not stuck, and no machine is reset, for a parameter that was forgotten. One that did start is another matter.
+func TestOCFRefusalNeedsNoStop(t *testing.T) {
+	n := newOCF(t)
+	n.script(t, "ocf/resource.d/test/Strict", `[ $1 = meta-data ] && exit 0
+[ -e $DIR/good ] || { echo "fsid: required parameter not set" >&2; exit 6; }
+case $1 in start) touch $DIR/up;; monitor) [ -e $DIR/up ] || exit 7;; stop) rm -f $DIR/up;; esac`)
+	n.script(t, "resource.d/first", `case $1 in start) touch $DIR/first;; stop) rm -f $DIR/first;; status) [ -e $DIR/first ] && echo running || echo stopped;; esac`)
+	m := n.manager(t, "alpha first ocf:test:Strict #hapair: stop-retries=1 stop-retry-delay=0.01")
+	var stuck *haresources.StuckError
+	if err := m.Acquire(t.Context(), "first"); err == nil || errors.As(err, &stuck) || !strings.Contains(err.Error(), "the resource is not configured correctly") {
+		t.Errorf("start: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(n.env.Paths.Dir, "first")); err == nil {
+		t.Error("the group is half up")
+	}
+	n.write(t, "good", "")
+	if err := m.Acquire(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(filepath.Join(n.env.Paths.Dir, "good"))
+	if err := m.Release(t.Context(), "first"); !errors.As(err, &stuck) {
+		t.Errorf("an agent that runs and cannot be stopped: %v", err)
 	}
 }

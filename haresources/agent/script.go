@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"hapair/haresources"
 	"hapair/heartbeat/host"
@@ -60,6 +61,38 @@ func (a *absence) did(op haresources.Operation, err error) error {
 	return err
 }
 
+// examining remembers an examination that could not be ended, so that there are never two of one resource.
+type examining struct {
+	mu    sync.Mutex
+	stuck *host.StuckError
+	since time.Time
+}
+
+// last says that the examination before has not ended; nil where it has.
+func (e *examining) last() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stuck == nil {
+		return nil
+	}
+	select {
+	case <-e.stuck.Ended:
+		e.stuck = nil
+		return nil
+	default:
+		return fmt.Errorf("%w: its status, process %d, was to end at %s and sleeps in the kernel", haresources.ErrUnkillable, e.stuck.PID, e.since.Format(time.TimeOnly))
+	}
+}
+
+// note remembers how an examination ended.
+func (e *examining) note(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if errors.As(err, &e.stuck) {
+		e.since = time.Now()
+	}
+}
+
 // script is a resource that a shell script of the classic kind runs: NAME ARGUMENT… start|stop|status.
 type script struct {
 	env  Environment
@@ -67,6 +100,7 @@ type script struct {
 	args []string
 	dirs []string // where it is looked for, in this order
 	own  func(output string, exit error) (haresources.State, error)
+	examining
 	absence
 }
 
@@ -123,12 +157,16 @@ func (s *script) do(ctx context.Context, op haresources.Operation) error {
 
 // Status runs the script with "status".
 func (s *script) Status(ctx context.Context) (haresources.State, error) {
+	if err := s.last(); err != nil {
+		return haresources.Unknown, err
+	}
 	p, err := s.program(haresources.OpStatus)
 	if err != nil {
 		return s.state(err)
 	}
 	p.Env = s.env.environ(append(p.Env, "LC_ALL=C")...)
 	output, err := capture(ctx, p)
+	s.note(err)
 	var exit *host.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return haresources.Unknown, err

@@ -29,6 +29,18 @@ const (
 // disk or file server. It still exists.
 var ErrStuck = errors.New("did not end after SIGKILL")
 
+// StuckError is ErrStuck with the process that it is about.
+type StuckError struct {
+	PID   int
+	Ended <-chan struct{} // closed when it has ended after all
+}
+
+// Error names the process.
+func (e *StuckError) Error() string { return fmt.Sprintf("%v (process %d)", ErrStuck, e.PID) }
+
+// Unwrap gives ErrStuck.
+func (e *StuckError) Unwrap() error { return ErrStuck }
+
 // ExitError says that a program ended, but not well.
 type ExitError struct {
 	Code   int            // exit status; -1 when a signal ended it
@@ -148,7 +160,7 @@ type Program struct {
 
 // Run starts the program and waits until it ended; processes that it left behind are not waited for. When ctx ends first,
 // its whole process group gets SIGTERM, after Grace SIGKILL, and the error wraps context.Cause(ctx); if that does not end it
-// within two seconds either, the error wraps ErrStuck and the program still exists. An exit code other than 0 is an
+// within two seconds either, the error wraps a *StuckError and the program still exists. An exit code other than 0 is an
 // *ExitError.
 func (p Program) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -241,7 +253,7 @@ func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs, gone func
 	if !endGroup(cmd.Process.Pid, ended, grace) {
 		go func() { <-ended; gone(); _ = cmd.Wait() }()
 		out.release()
-		return fmt.Errorf("%w: %w%s", cause, ErrStuck, out.lastLine())
+		return fmt.Errorf("%w: %w%s", cause, &StuckError{PID: cmd.Process.Pid, Ended: ended}, out.lastLine())
 	}
 	gone()
 	_ = out.finish(cmd.Wait())
