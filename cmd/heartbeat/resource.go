@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,10 +136,16 @@ func (a *app) resourceStatusCommand() *cobra.Command {
 
 // showResources prints what the daemon knows.
 func (a *app) showResources(s *daemon.Status, only []string) error {
-	found, running := false, false
+	found, running, spec := false, false, ""
+	if len(only) == 1 {
+		var err error
+		if spec, err = meant(s, only[0]); err != nil {
+			return &exit{exitFailure, err}
+		}
+	}
 	for _, g := range s.Groups {
 		for _, r := range g.Resources {
-			if len(only) == 1 && r.Spec != only[0] {
+			if len(only) == 1 && r.Spec != spec {
 				continue
 			}
 			found, running = true, r.State == "running"
@@ -159,17 +166,40 @@ func (a *app) showResources(s *daemon.Status, only []string) error {
 		}
 	}
 	switch {
-	case len(only) == 1 && !found:
-		return &exit{exitFailure, fmt.Errorf("no resource %q in haresources", only[0])}
-	case len(only) == 1 && !running:
+	case len(only) == 1 && !(found && running):
 		return &exit{code: exitFailure}
 	}
 	return nil
 }
 
+// meant finds the resource that a person means: by the word on its line, or by the name of its script where only one has it.
+func meant(s *daemon.Status, word string) (string, error) {
+	var named []string
+	for _, g := range s.Groups {
+		for _, r := range g.Resources {
+			if r.Spec == word {
+				return word, nil
+			}
+			name, _, _ := strings.Cut(r.Spec, "::")
+			if strings.EqualFold(name, word) || strings.EqualFold(name[strings.LastIndex(name, ":")+1:], word) {
+				named = append(named, r.Spec)
+			}
+		}
+	}
+	switch len(named) {
+	case 0:
+		return "", fmt.Errorf("no resource %q in haresources", word)
+	case 1:
+		return named[0], nil
+	}
+	return "", fmt.Errorf("%q is the name of %d resources: give it as it stands in haresources, for instance %s", word, len(named), named[0])
+}
+
 func (a *app) cleanupCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "cleanup GROUP", Short: "Forget that a group failed here, and let it be tried again", Args: cobra.ExactArgs(1),
+		Use: "cleanup SPEC", Short: "Forget that a group failed here, and let it be tried again", Args: cobra.ExactArgs(1),
+		Long: "Forget that a group failed here, and let it be tried again; what could not be stopped is stopped again. SPEC is the name of the group, or\n" +
+			"one of its resources.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := a.call(daemon.Request{Command: daemon.CommandCleanup, Group: args[0]}); err != nil {
 				return err

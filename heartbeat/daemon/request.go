@@ -96,12 +96,27 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 		e.log.SetDebug(r.Level)
 		return Reply{OK: true, Value: fmt.Sprint(e.log.Debug())}
 	}
+	if r.Command == CommandCleanup {
+		r.Group = e.groupOf(r.Group)
+	}
 	kind, known := requestKinds[r.Command]
 	if !known {
 		return Reply{Error: fmt.Sprintf("unknown command %q", r.Command)}
 	}
 	err := e.request(ctx, heartbeat.Request{Kind: kind, Which: r.Which, Group: r.Group, By: who.String()})
 	return Reply{OK: err == nil, Error: sentence(err)}
+}
+
+// groupOf is the group that a person means by its name, or by a resource of it.
+func (e *engine) groupOf(word string) string {
+	m, ok := e.manager.(handy)
+	if _, found := e.conf().Table.Group(word); found || !ok {
+		return word
+	}
+	if group, _, err := m.Place(word); err == nil {
+		return group
+	}
+	return word
 }
 
 // sentence is an error's text, "" for none.
