@@ -73,6 +73,46 @@ type Difference struct {
 	Removed []string          // groups that are gone
 	Changed []string          // groups that keep their name but not their resources or pragmas
 	Renamed map[string]string // removed groups whose resources a new group of the same node begins with or has taken over, by old name
+	Moved   []Move            // resources that stand on the line of another group now
+}
+
+// Move is one resource that stands on the line of another group now. A group that only has another name is the same group.
+type Move struct {
+	Resource Resource
+	From     string // its group's old name
+	To       string // its group's new name
+}
+
+// Parts are the new groups that hold resources of another group, by their names: the old name of that group.
+func (d Difference) Parts() map[string]string {
+	parts := map[string]string{}
+	for _, m := range d.Moved {
+		if _, known := parts[m.To]; !known && slices.Contains(d.Added, m.To) && !d.heir(m.To) {
+			parts[m.To] = m.From
+		}
+	}
+	return parts
+}
+
+// Joined are the removed groups of which another group has resources now, by their names: the new name of that group.
+func (d Difference) Joined() map[string]string {
+	joined := map[string]string{}
+	for _, m := range d.Moved {
+		if _, known := joined[m.From]; !known && slices.Contains(d.Removed, m.From) && d.Renamed[m.From] == "" {
+			joined[m.From] = m.To
+		}
+	}
+	return joined
+}
+
+// heir says whether a new group is a removed one under another name.
+func (d Difference) heir(name string) bool {
+	for _, to := range d.Renamed {
+		if to == name {
+			return true
+		}
+	}
+	return false
 }
 
 // Empty says that nothing changed.
@@ -101,7 +141,59 @@ func Diff(old, changed Table) Difference {
 			d.Renamed[name] = heir
 		}
 	}
+	d.Moved = moves(old, changed, d.Renamed)
 	return d
+}
+
+// moves finds the resources that stand on the line of another group now.
+func moves(old, changed Table, renamed map[string]string) (all []Move) {
+	left := map[string][]Resource{} // what each old group does not have any more
+	for _, g := range old.Groups {
+		name := g.Name
+		if heir := renamed[name]; heir != "" {
+			name = heir
+		}
+		now, _ := changed.Group(name)
+		left[name] = unshared(g.Resources, now.Resources)
+	}
+	before := map[string]string{} // new names of groups that have another one now, and their old ones
+	for from, to := range renamed {
+		before[to] = from
+	}
+	for _, g := range changed.Groups {
+		name := g.Name
+		if from := before[name]; from != "" {
+			name = from
+		}
+		was, _ := old.Group(name)
+		for _, r := range unshared(g.Resources, was.Resources) {
+			for _, giver := range old.Groups {
+				key := giver.Name
+				if heir := renamed[key]; heir != "" {
+					key = heir
+				}
+				if i := slices.IndexFunc(left[key], r.Same); i >= 0 && key != g.Name {
+					left[key] = slices.Delete(left[key], i, i+1)
+					all = append(all, Move{Resource: r, From: giver.Name, To: g.Name})
+					break
+				}
+			}
+		}
+	}
+	return all
+}
+
+// unshared are those of some resources that others do not hold.
+func unshared(some, others []Resource) (rest []Resource) {
+	others = slices.Clone(others)
+	for _, r := range some {
+		if i := slices.IndexFunc(others, r.Same); i >= 0 {
+			others = slices.Delete(others, i, i+1)
+			continue
+		}
+		rest = append(rest, r)
+	}
+	return rest
 }
 
 // sameGroup says whether nothing about a group changed but its place in the file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -77,27 +78,29 @@ func (w *reloadWork) outcome() error {
 	return errors.Join(errs...)
 }
 
-// carryOut begins to change all groups, side by side.
+// carryOut begins to change all groups, side by side; those that give resources to each other, together.
 func (m *Manager) carryOut(ctx context.Context, t Table, d Difference, updates map[string]*update) *reloadWork {
 	w := &reloadWork{busy: map[string]bool{}}
 	for _, def := range t.Groups {
 		w.busy[def.Name] = true
 	}
-	for _, def := range t.Groups {
-		u := updates[def.Name]
-		do := u.restate
-		if slices.Contains(d.Changed, def.Name) || slices.Contains(d.Added, def.Name) {
-			do = func() error { return u.apply(ctx) }
+	done := func(names []string, err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, name := range names {
+			delete(w.busy, name)
 		}
-		w.all.Go(func() {
-			err := do()
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			delete(w.busy, def.Name)
-			if err != nil {
-				w.errs = append(w.errs, err)
-			}
-		})
+		if err != nil {
+			w.errs = append(w.errs, err)
+		}
+	}
+	for _, c := range m.changes(t, d, updates) {
+		w.all.Go(func() { done(c.names(), c.apply(ctx)) })
+	}
+	for _, def := range t.Groups {
+		if !slices.Contains(d.Changed, def.Name) && !slices.Contains(d.Added, def.Name) {
+			w.all.Go(func() { done([]string{def.Name}, updates[def.Name].restate()) })
+		}
 	}
 	return w
 }
@@ -111,19 +114,30 @@ func (m *Manager) dropIdle(name string) {
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
-		if !m.Held(name) {
+		if !m.Held(name) && !g.mayRun() {
 			m.forget(g)
 		}
 	default:
 	}
 }
 
+// mayRun says whether something of a group was last seen to run, or could not be stopped.
+func (g *group) mayRun() bool {
+	return slices.ContainsFunc(g.snapshot(), func(it *item) bool {
+		it.mu.Lock()
+		defer it.mu.Unlock()
+		return it.status.State == Running || it.status.State == Failed
+	})
+}
+
 // update is what a Reload does to one group.
 type update struct {
 	def    Group
-	fresh  map[int]*item // opened agents of new resources, by index in def
-	source *group        // where the others are
-	target *group        // source itself, unless the group has another name now
+	fresh  map[int]*item  // opened agents of resources that are new on the line, by index in def
+	source *group         // where the others are
+	target *group         // source itself, unless the group has another name now
+	from   map[int]*group // which group gives a resource that is new on the line, by index in def
+	held   bool           // by this node, while it is applied
 }
 
 // updates opens the agents of all new resources, and changes nothing.
@@ -131,7 +145,7 @@ func (m *Manager) updates(t Table, d Difference) (map[string]*update, error) {
 	all := map[string]*update{}
 	var errs []error
 	for _, def := range t.Groups {
-		u := &update{def: def, fresh: map[int]*item{}, source: &group{}}
+		u := &update{def: def, fresh: map[int]*item{}, source: &group{}, from: map[int]*group{}}
 		name := def.Name
 		for old, heir := range d.Renamed {
 			if heir == name {
@@ -155,6 +169,11 @@ func (m *Manager) updates(t Table, d Difference) (map[string]*update, error) {
 			it, err := m.openItem(def, r)
 			errs = append(errs, err)
 			u.fresh[i] = it
+			for _, move := range d.Moved {
+				if giver, err := m.find(move.From); err == nil && move.To == def.Name && move.Resource.Same(r) {
+					u.from[i] = giver
+				}
+			}
 		}
 		all[def.Name] = u
 	}
@@ -191,86 +210,207 @@ func (u *update) restate() error {
 	return errors.Join(errs...)
 }
 
-// apply carries the update out. A Release of the group cuts its starts short.
-func (u *update) apply(ctx context.Context) error {
-	starts, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer u.target.acquiring(cancel)()
-	if u.target != u.source {
-		defer func() { <-u.target.turn }()
+// change is what a Reload does to groups that give resources to each other; most often that is one group, which gives none.
+type change struct {
+	updates []*update
+	givers  []*group // groups that are gone, and of which others have resources now
+}
+
+// changes sorts the updates of all changed groups into those that can be carried out side by side.
+func (m *Manager) changes(t Table, d Difference, updates map[string]*update) (all []*change) {
+	of := map[string]*change{} // by new names, and by old ones of groups that are gone
+	for _, def := range t.Groups {
+		if slices.Contains(d.Changed, def.Name) || slices.Contains(d.Added, def.Name) {
+			of[def.Name] = &change{updates: []*update{updates[def.Name]}}
+		}
 	}
-	if u.source.turn != nil {
-		end, err := u.source.begin(ctx)
+	for _, move := range d.Moved {
+		from := move.From
+		if heir := d.Renamed[from]; heir != "" {
+			from = heir
+		}
+		if of[from] == nil {
+			g, err := m.find(from)
+			if err != nil {
+				continue
+			}
+			of[from] = &change{givers: []*group{g}}
+		}
+		a, b := of[move.To], of[from]
+		if a == b {
+			continue
+		}
+		a.updates, a.givers = append(a.updates, b.updates...), append(a.givers, b.givers...)
+		for name, c := range of {
+			if c == b {
+				of[name] = a
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if !slices.Contains(all, of[name]) {
+			all = append(all, of[name])
+		}
+	}
+	return all
+}
+
+// names are the new names of the groups.
+func (c *change) names() (names []string) {
+	for _, u := range c.updates {
+		names = append(names, u.def.Name)
+	}
+	return names
+}
+
+// sources are the groups as they are now, in an order that is the same for everybody who needs several of them.
+func (c *change) sources() []*group {
+	groups := slices.Clone(c.givers)
+	for _, u := range c.updates {
+		if u.source.turn != nil {
+			groups = append(groups, u.source)
+		}
+	}
+	slices.SortFunc(groups, func(a, b *group) int { return strings.Compare(a.definition().Name, b.definition().Name) })
+	return groups
+}
+
+// apply carries the change out: what is gone is stopped before anything is started. A Release of a group cuts its starts short.
+func (c *change) apply(ctx context.Context) error {
+	starts := make([]context.Context, len(c.updates))
+	for i, u := range c.updates {
+		limited, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		defer u.target.acquiring(cancel)()
+		if u.target != u.source {
+			defer func() { <-u.target.turn }()
+		}
+		starts[i] = limited
+	}
+	for _, g := range c.sources() {
+		end, err := g.begin(ctx)
 		if err != nil {
 			return err
 		}
 		defer end()
 	}
-	items, gone := u.sort()
+	for _, u := range c.updates {
+		u.held = u.source.isHeld()
+		for _, giver := range u.from {
+			u.held = u.held || u.source.turn == nil && giver.isHeld() // a part of a group that is held
+		}
+	}
+	items, taken := make([][]*item, len(c.updates)), map[*item]bool{}
+	for i, u := range c.updates {
+		items[i] = u.take(taken)
+	}
 	var errs []error
-	for _, it := range items {
-		errs = append(errs, it.configure(u.def))
+	for i, u := range c.updates {
+		for _, it := range items[i] {
+			errs = append(errs, it.configure(u.def))
+		}
+		errs = append(errs, u.stopGone(ctx, items[i], taken))
 	}
-	g := u.source
+	for _, g := range c.givers {
+		g.give(taken)
+	}
+	for i, u := range c.updates {
+		if u.source != u.target {
+			u.source.give(taken)
+			u.source.hold(false)
+			u.target.hold(u.held)
+		}
+		u.target.replace(u.def, items[i])
+	}
+	var all sync.WaitGroup
+	failures := make([]error, len(c.updates))
+	for i, u := range c.updates {
+		if u.held {
+			all.Go(func() {
+				u.target.watch(u.unwatched(items[i]))
+				failures[i] = u.startFresh(starts[i], items[i])
+				u.target.rewatch(items[i])
+			})
+		}
+	}
+	all.Wait()
+	return errors.Join(append(errs, failures...)...)
+}
+
+// isHeld says whether the last thing done to the group was to acquire it, with success.
+func (g *group) isHeld() bool {
 	g.mu.Lock()
-	held := g.held
-	g.mu.Unlock()
-	if held {
-		g.unwatch(gone)
-		slices.Reverse(gone)
-		errs = append(errs, g.stopAll(ctx, gone))
-	}
-	closeAll(gone)
-	if g != u.target {
-		u.hand(items, held)
-	}
-	u.target.replace(u.def, items)
-	if held {
-		if g != u.target {
-			u.target.watch(u.kept(items))
-		}
-		errs = append(errs, u.startFresh(starts, items))
-		u.target.rewatch(items)
-	}
-	return errors.Join(errs...)
+	defer g.mu.Unlock()
+	return g.held
 }
 
-// kept are the items that are not new.
-func (u *update) kept(items []*item) []*item {
-	var kept []*item
-	for i, it := range items {
-		if u.fresh[i] == nil {
-			kept = append(kept, it)
-		}
-	}
-	return kept
+// hold notes whether the group is held.
+func (g *group) hold(held bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = held
 }
 
-// hand gives everything to the group of another name.
-func (u *update) hand(items []*item, held bool) {
-	u.source.unwatch(items) // whoever watches them is to work for the group that they are in
-	u.source.mu.Lock()
-	u.source.items, u.source.held = nil, false
-	u.source.mu.Unlock()
-	u.target.mu.Lock()
-	u.target.held = held
-	u.target.mu.Unlock()
+// give takes items out of the group that are another one's now.
+func (g *group) give(taken map[*item]bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.items = slices.DeleteFunc(slices.Clone(g.items), func(it *item) bool { return taken[it] })
 }
 
-// sort puts old and new items into the new order, and finds those that are not in it.
-func (u *update) sort() (items, gone []*item) {
-	gone = u.source.snapshot()
+// take collects the items of the new line: those that stood on it, those that a held group gives to a held one and that are not touched
+// either, and new ones. What is not new is noted as taken.
+func (u *update) take(taken map[*item]bool) (items []*item) {
+	known := u.source.snapshot()
 	for i, r := range u.def.Resources {
 		it := u.fresh[i]
 		if it == nil {
-			k := indexOf(gone, r)
-			it = gone[k]
+			k := indexOf(known, r)
+			it = known[k]
+			known = slices.Delete(known, k, k+1)
+		}
+		if giver := u.from[i]; giver != nil && u.held && giver.isHeld() {
+			have := slices.DeleteFunc(giver.snapshot(), func(it *item) bool { return taken[it] })
+			if k := indexOf(have, r); k >= 0 {
+				closeAll([]*item{it})
+				delete(u.fresh, i)
+				it = have[k]
+				giver.unwatch([]*item{it})
+			}
+		}
+		if u.fresh[i] == nil {
 			it.move(r)
-			gone = slices.Delete(gone, k, k+1)
+			taken[it] = true
+			if u.source != u.target {
+				u.source.unwatch([]*item{it}) // whoever watches it is to work for the group that it is in
+			}
 		}
 		items = append(items, it)
 	}
-	return items, gone
+	return items
+}
+
+// stopGone stops what is on no line any more.
+func (u *update) stopGone(ctx context.Context, items []*item, taken map[*item]bool) error {
+	gone := slices.DeleteFunc(u.source.snapshot(), func(it *item) bool { return taken[it] || slices.Contains(items, it) })
+	var err error
+	if u.held {
+		u.source.unwatch(gone)
+		slices.Reverse(gone)
+		err = u.source.stopAll(ctx, gone)
+	}
+	closeAll(gone)
+	return err
+}
+
+// unwatched are the items that came from another group, and are to be watched on.
+func (u *update) unwatched(items []*item) (list []*item) {
+	for i, it := range items {
+		if u.fresh[i] == nil && (u.from[i] != nil || u.source != u.target) && !it.pausedByHand() {
+			list = append(list, it)
+		}
+	}
+	return list
 }
 
 // startFresh starts the new items, left to right. One that fails is stopped again and leaves the others alone.

@@ -232,3 +232,145 @@ func TestReloadDoesNotWaitForASlowScript(t *testing.T) {
 		}
 	})
 }
+
+// TestReloadMovesResourcesBetweenLines: a resource that stands on the line of another held group now goes on running, whether lines join, part
+// or exchange resources; one whose new group is not held is stopped before anything is started.
+func TestReloadMovesResourcesBetweenLines(t *testing.T) {
+	tests := []struct {
+		name          string
+		before, after []string
+		held          []string
+		did           string
+		heldAfter     string
+		moved         string
+	}{
+		{"one changes its line", []string{"alpha a b", "alpha c"}, []string{"alpha a", "alpha c b"}, []string{"a", "c"}, "", "a c", "b a>c"},
+		{"two change places", []string{"alpha a b", "alpha c d"}, []string{"alpha a d", "alpha c b"}, []string{"a", "c"}, "", "a c", "d c>a b a>c"},
+		{"lines join", []string{"alpha a", "alpha c d"}, []string{"alpha a c d"}, []string{"a", "c"}, "", "a c", "c c>a d c>a"},
+		{"a line parts", []string{"alpha a b c"}, []string{"alpha a", "alpha b c"}, []string{"a"}, "", "a b", "b a>b c a>b"},
+		{"a line parts, with something new", []string{"alpha a b"}, []string{"alpha a", "alpha b x"}, []string{"a"}, "+x", "a b", "b a>b"},
+		{"its new group is not held", []string{"alpha a b", "beta c"}, []string{"alpha a", "beta c b"}, []string{"a"}, "-b", "a", "b a>c"},
+		{"its old group is not held", []string{"alpha a b", "beta c"}, []string{"alpha a", "beta c b"}, []string{"c"}, "+b", "c", "b a>c"},
+		{"a renamed line gives", []string{"alpha a b c"}, []string{"alpha x b", "alpha c"}, []string{"a"}, "-a +x", "c x", "c a>c"},
+		{"nothing moves", []string{"alpha a b", "alpha c"}, []string{"alpha a b d", "alpha c"}, []string{"a", "c"}, "+d", "a c", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx := context.Background()
+			w := newWorld()
+			m := manager(t, w, tt.before...)
+			for _, name := range tt.held {
+				if err := m.Acquire(ctx, name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.did()
+			changed := table(t, tt.after...)
+			d, err := m.Reload(ctx, changed, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, w, tt.did)
+			var moved []string
+			for _, move := range d.Moved {
+				moved = append(moved, move.Resource.Spec, move.From+">"+move.To)
+			}
+			if got := strings.Join(moved, " "); got != tt.moved {
+				t.Errorf("moved %q, want %q", got, tt.moved)
+			}
+			for _, name := range d.Removed { // as the daemon does
+				if m.Held(name) {
+					if err := m.Release(ctx, name); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			var held, want []string
+			for _, g := range changed.Groups {
+				if m.Held(g.Name) {
+					held = append(held, g.Name)
+					for _, r := range g.Resources {
+						want = append(want, r.Name)
+						if f := w.fake(r.Name); f.watched != 1 {
+							t.Errorf("%s is watched %d times", r.Name, f.watched)
+						}
+					}
+				}
+			}
+			slices.Sort(held)
+			slices.Sort(want)
+			wantHeld := slices.DeleteFunc(strings.Fields(tt.heldAfter), func(name string) bool { return slices.Contains(d.Removed, name) })
+			if !slices.Equal(held, wantHeld) || !slices.Equal(w.running(), want) {
+				t.Errorf("holds %v, want %v; runs %v, want %v", held, wantHeld, w.running(), want)
+			}
+		})
+	}
+}
+
+// TestReloadMovesProperty: whatever becomes of the lines of one node, what stands in both files is not touched, and afterwards exactly what
+// stands in the new ones runs.
+func TestReloadMovesProperty(t *testing.T) {
+	ctx := context.Background()
+	lines := func(r *rand.Rand) (list, all []string) {
+		for _, name := range []string{"k", "l", "m"} {
+			list = append(list, "alpha "+name)
+		}
+		for _, letter := range strings.Split("abcdefgh", "") {
+			if i := r.IntN(5); i < len(list) {
+				list[i] += " " + letter
+				all = append(all, letter)
+			}
+		}
+		return list[:2+r.IntN(2)], all
+	}
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		w := newWorld()
+		before, _ := lines(r)
+		old := table(t, before...)
+		m := manager(t, w, before...)
+		for _, g := range old.Groups {
+			if err := m.Acquire(ctx, g.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.did()
+		after, _ := lines(r)
+		changed := table(t, after...)
+		d, err := m.Reload(ctx, changed, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range d.Removed {
+			if err := m.Release(ctx, name); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+		for _, name := range d.Added { // one that is no part of another is not held before it is acquired
+			if !m.Held(name) && d.Parts()[name] != "" {
+				t.Fatalf("seed %d: %v to %v: %s is not held", seed, before, after, name)
+			}
+			if m.Held(name) {
+				continue
+			}
+			if err := m.Acquire(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		trace := w.did()
+		var want []string
+		for _, g := range changed.Groups {
+			for _, res := range g.Resources {
+				want = append(want, res.Name)
+				was := slices.ContainsFunc(old.Groups, func(g haresources.Group) bool { return slices.ContainsFunc(g.Resources, res.Same) })
+				if was && len(within(strings.Fields(trace), res.Name)) > 0 {
+					t.Fatalf("seed %d: %v to %v touched %s: %s", seed, before, after, res.Name, trace)
+				}
+			}
+		}
+		slices.Sort(want)
+		if got := w.running(); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %v to %v: runs %v, want %v (%s)", seed, before, after, got, want, trace)
+		}
+	}
+}

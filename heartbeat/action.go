@@ -122,10 +122,11 @@ type Report struct {
 type Persist struct {
 	Epochs      map[string]uint64
 	Held        []string
-	StartFenced bool // see Boot
-	Fences      int  // see Boot
-	MaybeShot   bool // see Boot
-	Clean       bool // see Boot
+	Runs        []string // of which something may run
+	StartFenced bool     // see Boot
+	Fences      int      // see Boot
+	MaybeShot   bool     // see Boot
+	Clean       bool     // see Boot
 }
 
 // Halt ends the daemon. Released says whether the resources were stopped (a polite stop) or left running.

@@ -83,10 +83,19 @@ type Request struct {
 
 // Reconfigure replaces the configuration of a running node (SIGHUP). Groups that went are released, new ones acquired where
 // this node owns their kind. Renamed are groups that only have another name now, new names by old ones: what this node does with them and
-// knows of them goes on.
+// knows of them goes on. Parts are groups that are new and whose resources stood in another one, which goes on; Joined are groups that went
+// and whose resources stand in another one now, by its name.
 type Reconfigure struct {
 	Config  Config
 	Renamed map[string]string
+	Parts   map[string]Part
+	Joined  map[string]string
+}
+
+// Part says where the resources of a new group come from.
+type Part struct {
+	Of   string // the old name of the group that they stood in
+	Runs bool   // they run here, and were not touched
 }
 
 // Submit is a message that a local program wants sent to the cluster as it is (FIFO, API): operator-defined types. It goes on every link, or

@@ -71,7 +71,9 @@ func wishOf(letter byte) wish {
 type group struct {
 	Group
 	hash  uint32
-	alias []uint32 // short names that it had before a reload, as long as the peer may know it by them
+	alias []uint32 // short names of groups that became this one in a reload, as long as the peer may know them
+	part  uint32   // short name of the group that this one was a part of before a reload, as long as the peer does not know this one; 0 for none
+	gone  bool     // not in the configuration any more: it is kept until it is stopped, so that the peer hears what may still run
 	hold  hold
 	wish  wish
 	was   bool   // held by this node's previous run in this boot of the machine
@@ -179,6 +181,9 @@ func (n *Node) persist() {
 		p.Epochs[g.Name] = g.epoch
 		if g.hold.owns() || (g.hold == holdAdopting || g.hold == holdUnknown) && g.was {
 			p.Held = append(p.Held, g.Name)
+		}
+		if g.hold.runs() && g.hold != holdUnknown {
+			p.Runs = append(p.Runs, g.Name)
 		}
 	}
 	n.do(p)

@@ -185,7 +185,9 @@ func (n *Node) statement() string {
 		fmt.Fprintf(&b, "%08x%c%c%x", hash, g.hold.letter(), g.wish.letter(), g.epoch)
 	}
 	for _, g := range n.groups {
-		say(g.hash, g)
+		if g.hash != 0 {
+			say(g.hash, g)
+		}
 		for _, hash := range g.alias {
 			say(hash, g)
 		}
@@ -249,8 +251,8 @@ type said struct {
 	epoch uint64
 }
 
-// readStatement stores what the peer says of each group. A group that it does not name is one that it cannot run. One that was renamed here
-// is understood by its old name, until the peer has learnt the new one.
+// readStatement stores what the peer says of each group. A group that it does not name is one that it cannot run. Until the peer has read the
+// same files, what became one group here is understood by its old names, and a part of a group by that group's name.
 func (n *Node) readStatement(text string) {
 	byHash := map[uint32]said{}
 	for entry := range strings.SplitSeq(text, ",") {
@@ -264,16 +266,7 @@ func (n *Node) readStatement(text string) {
 		}
 	}
 	for _, g := range n.groups {
-		s, named := byHash[g.hash]
-		if named && g.alias != nil {
-			g.alias = nil
-			n.changed()
-		}
-		for _, hash := range g.alias {
-			if other, ok := byHash[hash]; ok {
-				s, named = other, true
-			}
-		}
+		s, named := n.saidOf(g, byHash)
 		if !named {
 			g.peerHold, g.peerWish = holdIdle, wishUnable
 			continue
@@ -284,6 +277,31 @@ func (n *Node) readStatement(text string) {
 			n.splitEnded(g)
 		}
 	}
+}
+
+// saidOf finds what the peer says of a group. Of several that are one here, the one counts that the peer has most of.
+func (n *Node) saidOf(g *group, byHash map[uint32]said) (s said, named bool) {
+	s, named = byHash[g.hash]
+	if named {
+		g.part = 0
+	}
+	known := len(g.alias)
+	g.alias = slices.DeleteFunc(g.alias, func(hash uint32) bool {
+		_, ok := byHash[hash]
+		return named && !ok
+	})
+	if len(g.alias) != known {
+		n.changed()
+	}
+	for _, hash := range g.alias {
+		if other, ok := byHash[hash]; ok && (!named || other.hold.runs() && !s.hold.runs()) {
+			s, named = other, true
+		}
+	}
+	if part, ok := byHash[g.part]; ok && g.part != 0 && !named {
+		return part, true
+	}
+	return s, named
 }
 
 // publish sends a status when one is due or something changed that the peer should hear now.

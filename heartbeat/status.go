@@ -79,6 +79,7 @@ type GroupStatus struct {
 	Epoch     uint64
 	Since     time.Time
 	Reason    string
+	Removed   bool // not in the configuration any more; it is shown until it is stopped
 }
 
 // Transition is one change worth telling, with its reason.

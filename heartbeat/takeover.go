@@ -3,6 +3,7 @@ package heartbeat
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ const offerPatience = 10 * time.Second
 // the state reached and never the order in which the news arrived.
 func (n *Node) converge() {
 	n.unmute()
+	n.forgetGone()
 	n.stopping()
 	n.countMoves()
 	if n.member != memberActive || !n.cfg.Managed || n.stop.halted || n.mute {
@@ -149,7 +151,7 @@ func (n *Node) consider(g *group) {
 	p := &n.peer
 	preferred := g.Preferred == n.cfg.Node
 	switch {
-	case n.stop.asked || g.failed && g.hold != holdHeld || g.hold == holdStuck:
+	case n.stop.asked || g.gone || g.failed && g.hold != holdHeld || g.hold == holdStuck:
 		n.wishFor(g, wishUnable)
 	case n.considerUnfit(g):
 	case g.hold == holdHeld || g.hold == holdAcquiring:
@@ -360,9 +362,9 @@ func (n *Node) reconfigure(ev Reconfigure) {
 	}
 	n.cfg = cfg
 	n.configureLinks()
-	old := map[string]*group{}
-	for _, g := range n.groups {
-		old[g.Name] = g
+	before, old, wholes := n.groups, map[string]*group{}, map[string]whole{}
+	for _, g := range before {
+		old[g.Name], wholes[g.Name] = g, whole{g, g.hash}
 	}
 	n.rename(old, cfg, ev.Renamed)
 	n.groups = nil
@@ -370,21 +372,72 @@ func (n *Node) reconfigure(ev Reconfigure) {
 		g := old[c.Name]
 		delete(old, c.Name)
 		if g == nil {
-			g = &group{hash: groupHash(c.Name), since: n.now, peerWish: wishUnable, reason: "added by a reload"}
-			g.Group = c
-			n.examine(g)
+			part := ev.Parts[c.Name]
+			g = n.added(c, wholes[part.Of], part.Runs)
 		}
-		g.Group = c
+		g.Group, g.gone = c, false
 		n.groups = append(n.groups, g)
 	}
-	for _, g := range old {
-		if g.hold != holdIdle {
-			n.do(Release{Op: n.op(), Group: g.Name, Reason: "removed from haresources by a reload"})
+	for _, g := range before {
+		if old[g.Name] == g {
+			n.removed(g, ev.Joined[g.Name])
 		}
 	}
 	n.transition(Info, "configuration files changed", "Configuration reread.")
 	n.resetBeliefs()
 	n.persist()
+}
+
+// whole is a group before a reload, with the short name by which the peer knows it.
+type whole struct {
+	*group
+	known uint32
+}
+
+// added makes a group that the old configuration did not have. One whose resources were a part of another one, which goes on, and that are
+// still as they were, goes on too; until the peer knows it, what the peer says of that other one is meant for it as well.
+func (n *Node) added(c Group, from whole, runs bool) *group {
+	g := &group{Group: c, hash: groupHash(c.Name), since: n.now, peerWish: wishUnable, reason: "added by a reload"}
+	if from.group != nil {
+		g.part, g.peerHold, g.peerWish, g.peerEpoch = from.known, from.peerHold, from.peerWish, from.peerEpoch
+	}
+	if runs && from.group != nil && from.hold == holdHeld && from.op == 0 {
+		g.hold, g.epoch, g.leased, g.reason = holdHeld, from.epoch, from.leased, "was a part of "+from.Name
+		g.lapsed, g.lapsedFrom, g.given = from.lapsed, from.lapsedFrom, from.given
+		n.transition(Info, "its resources have a line of their own now", "Resource group %s was a part of %s and goes on", g.Name, from.Name)
+		return g
+	}
+	n.examine(g)
+	return g
+}
+
+// removed lets go of a group that the configuration does not have any more. It is forgotten when nothing of it runs: until then the peer,
+// which may still have it, must not start it. One whose resources are a part of another one now leaves its name to that.
+func (n *Node) removed(g *group, heir string) {
+	for _, other := range n.groups {
+		if heir != "" && other.Name == heir && other.hold.owns() {
+			other.alias = append(append(other.alias, g.hash), g.alias...)
+			other.epoch = max(other.epoch, g.epoch)
+			g.hash, g.alias = 0, nil
+		}
+	}
+	g.gone, g.asked, g.giveBy, g.part = true, false, 0, 0
+	if g.hold != holdIdle {
+		n.groups = append(n.groups, g)
+	}
+	if g.hold != holdIdle && g.hold != holdReleasing && g.hold != holdStuck {
+		n.release(g, "removed from haresources by a reload")
+	}
+}
+
+// forgetGone forgets removed groups of which nothing runs any more.
+func (n *Node) forgetGone() {
+	before := len(n.groups)
+	n.groups = slices.DeleteFunc(n.groups, func(g *group) bool { return g.gone && g.hold == holdIdle && g.op == 0 })
+	if len(n.groups) != before {
+		n.changed()
+		n.persist()
+	}
 }
 
 // rename gives groups of an old configuration the names that they have in the new one. The peer, which still has the old one, goes on

@@ -38,7 +38,7 @@ func (n *Node) Status() Status {
 }
 
 func (n *Node) groupStatus(g *group) GroupStatus {
-	s := GroupStatus{Name: g.Name, Preferred: g.Preferred, State: g.hold.String(), Epoch: g.epoch, Since: g.since.Wall, Reason: g.reason}
+	s := GroupStatus{Name: g.Name, Preferred: g.Preferred, Removed: g.gone, State: g.hold.String(), Epoch: g.epoch, Since: g.since.Wall, Reason: g.reason}
 	if g.failed && g.hold == holdIdle {
 		s.State, s.Reason = "failed", g.failReason
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,46 +173,86 @@ func (p *planner) reload([]string) error {
 	for _, name := range d.Changed {
 		before, _ := old.Group(name)
 		after, _ := p.table.Group(name)
-		p.change(before, after)
+		fmt.Fprintf(p.out, "%s changes:\n", name)
+		p.change(d, before, after, p.holds(name))
 	}
+	parts := d.Parts()
 	for _, name := range d.Added {
-		fmt.Fprintf(p.out, "%s is new: it is acquired by the node that it belongs to.\n", name)
+		after, _ := p.table.Group(name)
+		switch {
+		case parts[name] != "":
+			fmt.Fprintf(p.out, "%s is new, and was a part of %s:\n", name, parts[name])
+			p.change(d, haresources.Group{}, after, p.holds(parts[name]))
+		case !slices.Contains(slices.Collect(maps.Values(d.Renamed)), name):
+			fmt.Fprintf(p.out, "%s is new: it is acquired by the node that it belongs to.\n", name)
+		}
 	}
 	for _, name := range d.Removed {
+		before, _ := old.Group(name)
 		if heir := d.Renamed[name]; heir != "" {
-			fmt.Fprintf(p.out, "%s becomes %s: what both have in common is not touched.\n", name, heir)
-		} else {
-			fmt.Fprintf(p.out, "%s is gone: it is released, right to left, where it runs.\n", name)
+			after, _ := p.table.Group(heir)
+			fmt.Fprintf(p.out, "%s becomes %s:\n", name, heir)
+			p.change(d, before, after, p.holds(name))
+			continue
 		}
+		fmt.Fprintf(p.out, "%s is gone:\n", name)
+		p.change(d, before, haresources.Group{}, p.holds(name))
 	}
 	return nil
 }
 
+// holds says whether this node holds a group that is in force.
+func (p *planner) holds(group string) bool {
+	return slices.ContainsFunc(p.status.Groups, func(v daemon.GroupView) bool { return v.Name == group && v.Owner == p.status.Node })
+}
+
 // change prints what becomes of one group.
-func (p *planner) change(before, after haresources.Group) {
-	held := false
-	for _, v := range p.status.Groups {
-		held = held || v.Name == after.Name && v.Owner == p.status.Node
-	}
-	fmt.Fprintf(p.out, "%s changes:\n", after.Name)
+func (p *planner) change(d haresources.Difference, before, after haresources.Group, held bool) {
 	if !held {
 		fmt.Fprintln(p.out, "      not held here: nothing is started or stopped")
 		return
 	}
 	var steps []haresources.Step
 	for i := len(before.Resources) - 1; i >= 0; i-- {
-		if r := before.Resources[i]; !contains(after, r) {
-			steps = append(steps, haresources.Step{Resource: r, Do: haresources.OpStop, Why: "is not on the line any more"})
+		r := before.Resources[i]
+		if contains(after, r) {
+			continue
 		}
+		step := haresources.Step{Resource: r, Do: haresources.OpStop, Why: "is on no line any more"}
+		for _, m := range d.Moved {
+			switch {
+			case m.From != before.Name || !m.Resource.Same(r):
+			case p.goesOn(d, m.To):
+				step.Skip, step.Why = true, "goes to "+m.To+": not touched"
+			default:
+				step.Why = "goes to " + m.To + ", which is not held here"
+			}
+		}
+		steps = append(steps, step)
 	}
 	for _, r := range after.Resources {
+		step := haresources.Step{Resource: r, Do: haresources.OpStart, Why: "is new on the line"}
 		if contains(before, r) {
-			steps = append(steps, haresources.Step{Resource: r, Skip: true, Why: "stays: not touched"})
-		} else {
-			steps = append(steps, haresources.Step{Resource: r, Do: haresources.OpStart, Why: "is new on the line"})
+			step.Skip, step.Why = true, "stays: not touched"
 		}
+		for _, m := range d.Moved {
+			if m.To == after.Name && m.Resource.Same(r) && p.holds(m.From) {
+				step.Skip, step.Why = true, "comes from "+m.From+": not touched"
+			}
+		}
+		steps = append(steps, step)
 	}
 	p.print(steps)
+}
+
+// goesOn says whether a group of the new files is one that this node holds, or a part of one.
+func (p *planner) goesOn(d haresources.Difference, name string) bool {
+	for from, to := range d.Renamed {
+		if to == name {
+			return p.holds(from)
+		}
+	}
+	return p.holds(name) || p.holds(d.Parts()[name])
 }
 
 // contains says whether a group has a resource.

@@ -67,6 +67,8 @@ func (s *Status) judgeGroup(g GroupView, failed, degraded func(string, ...any)) 
 		failed("both nodes hold %s: it is being resolved; look at the links between the nodes", g.Name)
 	case g.State == "stuck":
 		failed("%s could not be stopped here (%s): stop it by hand, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
+	case g.Removed:
+		degraded("%s is not in haresources any more and is being stopped (%s)", g.Name, g.State)
 	case g.Owner == "" && g.State == "failed":
 		failed("nobody serves %s: it failed here (%s); repair it, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
 	case g.Owner == "" && s.Peer.State == "dead" && s.State == "standby":

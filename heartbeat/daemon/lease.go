@@ -28,6 +28,7 @@ type leaseKeeper interface {
 	Renew(group string, until time.Duration) error
 	Until(group string) (time.Duration, error)
 	Rename(from, to string) error
+	Share(from, to string) error
 	Keep(ctx context.Context, notify func(ifname string, err error)) error
 	Close() error
 	Remove() error
@@ -205,6 +206,25 @@ func (l *leases) rename(renamed map[string]string) {
 	}
 	for from, to := range renamed {
 		if err := l.lease.Rename(from, to); err != nil && !errors.Is(err, host.ErrNoLease) {
+			l.log.Warnf("Lease: %v: its addresses do not answer until the next heartbeat", err)
+		}
+	}
+}
+
+// part has groups that were a part of another one keep what is in force for that one, which may have another name now.
+func (l *leases) part(parts map[string]heartbeat.Part, renamed map[string]string) {
+	if l == nil || !l.usable.Load() {
+		return
+	}
+	for name, from := range parts {
+		whole := from.Of
+		if heir := renamed[whole]; heir != "" {
+			whole = heir
+		}
+		if !from.Runs {
+			continue
+		}
+		if err := l.lease.Share(whole, name); err != nil && !errors.Is(err, host.ErrNoLease) {
 			l.log.Warnf("Lease: %v: its addresses do not answer until the next heartbeat", err)
 		}
 	}

@@ -23,7 +23,7 @@ const (
 	CommandStandby     Command = "standby"      // Which, or Group
 	CommandTakeover    Command = "takeover"     // Which, or Group
 	CommandMove        Command = "move"         // Group: to the other node, whichever that is
-	CommandCleanup     Command = "cleanup"      // Group: forget that it failed here
+	CommandCleanup     Command = "cleanup"      // Group, or a resource of it: forget that it failed here
 	CommandConfirmDead Command = "confirm-dead" // Name: a person is certain that this node is off
 	CommandPause       Command = "pause"        // DurationMS: no takeover for so long; 0 ends a pause
 	CommandStop        Command = "stop"         // release everything and end
@@ -180,7 +180,8 @@ type GroupView struct {
 	Epoch     uint64         `json:"epoch"`
 	Since     string         `json:"since"`
 	Reason    string         `json:"reason"`
-	Double    bool           `json:"double,omitempty"` // both nodes were found to hold it
+	Double    bool           `json:"double,omitempty"`  // both nodes were found to hold it
+	Removed   bool           `json:"removed,omitempty"` // not in haresources any more: it is being stopped
 	Resources []ResourceView `json:"resources"`
 }
 

@@ -80,6 +80,9 @@ func (e *engine) refuse(c *config.Config) error {
 	case c.Peer != old.Peer:
 		return fmt.Errorf("the peer changed from %q to %q: restart heartbeat for that", old.Peer, c.Peer)
 	}
+	if err := e.refuseMoves(c); err != nil {
+		return err
+	}
 	var later []string
 	note := func(changed bool, name string) {
 		if changed {
@@ -92,6 +95,33 @@ func (e *engine) refuse(c *config.Config) error {
 	note(c.UUIDFrom != old.UUIDFrom, "uuidfrom")
 	for _, name := range later {
 		e.log.Noticef("%s changed: it takes effect at the next start", name)
+	}
+	return nil
+}
+
+// refuseMoves keeps a resource from being started by a changed line of this node while the other node, which has not read it yet, runs it by
+// the old one.
+func (e *engine) refuseMoves(c *config.Config) error {
+	core, _, err := e.coreStatus(context.Background())
+	if err != nil {
+		return err
+	}
+	owner := map[string]string{}
+	for _, g := range core.Groups {
+		owner[g.Name] = g.Owner
+	}
+	d := haresources.Diff(e.conf().Table, c.Table)
+	for _, m := range d.Moved {
+		to := m.To
+		for old, name := range d.Renamed {
+			if name == to {
+				to = old
+			}
+		}
+		if owner[m.From] == core.Peer.Name && core.Peer.Name != "" && owner[to] == core.Node {
+			return fmt.Errorf("%s runs on %s, in the group %s, and is on the line of %s now, which this node holds: both would run it. "+
+				"Have one node hold both groups (`heartbeat move %s`), or reload on %s first", m.Resource.Spec, core.Peer.Name, m.From, m.To, m.From, core.Peer.Name)
+		}
 	}
 	return nil
 }
@@ -115,11 +145,13 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	}
 	obsolete := e.openNew(ctx, c)
 	old := e.conf()
+	change := e.difference(difference)
 	e.leases.rename(difference.Renamed)
-	core := e.coreConfig(c)
+	e.leases.part(change.Parts, difference.Renamed)
+	change.Config = e.coreConfig(c)
 	e.config.Store(c)
 	e.tune(c)
-	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), heartbeat.Reconfigure{Config: core, Renamed: difference.Renamed}) }); err != nil {
+	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), change) }); err != nil {
 		return err
 	}
 	if !sameDevices(old, c) {
@@ -143,6 +175,16 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 		e.mirror(*a) // its ping targets may be others now
 	}
 	return nil
+}
+
+// difference is what the core has to know of a change of the resource groups.
+func (e *engine) difference(d haresources.Difference) heartbeat.Reconfigure {
+	change := heartbeat.Reconfigure{Renamed: d.Renamed, Joined: d.Joined(), Parts: map[string]heartbeat.Part{}}
+	m, ok := e.manager.(interface{ Held(group string) bool })
+	for name, whole := range d.Parts() {
+		change.Parts[name] = heartbeat.Part{Of: whole, Runs: ok && m.Held(name)}
+	}
+	return change
 }
 
 // reopenDevice opens the STONITH device of another configuration.

@@ -158,7 +158,7 @@ func (e *engine) linkView(l heartbeat.LinkStatus, mono time.Duration) LinkView {
 
 func (e *engine) groupView(g heartbeat.GroupStatus, resources []haresources.ResourceStatus) GroupView {
 	v := GroupView{
-		Name: g.Name, Node: g.Preferred, Owner: g.Owner, State: g.State, Epoch: g.Epoch, Since: stamp(g.Since), Reason: g.Reason,
+		Name: g.Name, Node: g.Preferred, Owner: g.Owner, State: g.State, Epoch: g.Epoch, Since: stamp(g.Since), Reason: g.Reason, Removed: g.Removed,
 		Resources: []ResourceView{},
 	}
 	_, v.Double = e.double.Load(g.Name)

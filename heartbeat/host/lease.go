@@ -64,6 +64,7 @@ type leaser interface {
 	protect(list []Protection) error
 	renew(group string, until time.Duration) error
 	rename(from, to string) error
+	share(from, to string) error
 	until(group string) (time.Duration, error)
 	dropped(group string) (uint64, error)
 	// watch calls changed when something happened that may have hurt the lease, until ctx ends.
@@ -206,6 +207,16 @@ func (l *Lease) Rename(from, to string) error {
 	defer l.mu.Unlock()
 	if err := l.mechanism.rename(from, to); err != nil {
 		return fmt.Errorf("rename the lease of %s to %s: %w", from, to, err)
+	}
+	return nil
+}
+
+// Share begins a new group's lease as that of another one is, of which it was a part: to be followed by a Protect that names both.
+func (l *Lease) Share(from, to string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.mechanism.share(from, to); err != nil {
+		return fmt.Errorf("begin the lease of %s as that of %s: %w", to, from, err)
 	}
 	return nil
 }

@@ -123,6 +123,39 @@ func (b *bpfLease) rename(from, to string) error {
 	return b.maps.names.Delete(keyOf(from))
 }
 
+func (b *bpfLease) share(from, to string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	whole, err := b.known(from)
+	if err != nil {
+		return err
+	}
+	if _, err := b.known(to); !errors.Is(err, ErrNoLease) {
+		return errors.Join(err, errors.New("there is one of that name already"))
+	}
+	taken, err := b.taken()
+	if err != nil {
+		return err
+	}
+	part, err := b.newNumber(to, taken)
+	if err != nil {
+		return err
+	}
+	b.number[to] = part
+	b.deadline(part).Store(b.deadline(whole).Load())
+	return nil
+}
+
+// taken are the numbers that groups have. The caller holds b.mu.
+func (b *bpfLease) taken() (map[uint32]bool, error) {
+	taken := map[uint32]bool{}
+	entries := b.maps.names.Iterate()
+	for key, number := (nameKey{}), uint32(0); entries.Next(&key, &number); {
+		taken[number] = true
+	}
+	return taken, entries.Err()
+}
+
 func (b *bpfLease) until(group string) (time.Duration, error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -188,12 +221,8 @@ func (b *bpfLease) protect(list []Protection) error {
 // plan gives every group its number, and collects what belongs to it. A new group's lease is ended before anything leads to it.
 func (b *bpfLease) plan(list []Protection) (w wanted, err error) {
 	w = wanted{map[nameKey]uint32{}, map[[4]byte]uint32{}, map[[16]byte]uint32{}, map[[8]byte]uint32{}, map[[4]byte]uint32{}}
-	taken := map[uint32]bool{}
-	entries := b.maps.names.Iterate()
-	for key, number := (nameKey{}), uint32(0); entries.Next(&key, &number); {
-		taken[number] = true
-	}
-	if err := entries.Err(); err != nil {
+	taken, err := b.taken()
+	if err != nil {
 		return w, err
 	}
 	for _, p := range list {

@@ -52,6 +52,11 @@ func (n *nftLease) rename(from, to string) error {
 	return nil
 }
 
+// share keeps the same end for the table that the next protect loads.
+func (n *nftLease) share(from, to string) error {
+	return n.rename(from, to) // which leaves the old one what it is
+}
+
 func openNFTLease() (_ *nftLease, err error) {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return nil, fmt.Errorf("the program nft is not installed: %w", err)
