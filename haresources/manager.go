@@ -248,6 +248,15 @@ func (m *Manager) Resources(name string) []ResourceStatus {
 	return all
 }
 
+// Line is the line of a group as it is in force, "" where there is no such group.
+func (m *Manager) Line(name string) string {
+	g, err := m.find(name)
+	if err != nil {
+		return ""
+	}
+	return g.definition().String()
+}
+
 // Held says whether the last thing done to a group was to acquire it, with success.
 func (m *Manager) Held(name string) bool {
 	g, err := m.find(name)

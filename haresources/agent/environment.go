@@ -37,6 +37,7 @@ func DefaultPaths(dir string) Paths {
 type Environment struct {
 	Paths   Paths
 	Node    string   // own name, for hooks
+	Peer    string   // the other node's, for hooks; "" for none
 	Environ []string // the whole environment of every program that is run (protocol section 8.3)
 	Pass    []Pass   // what no Firewall may hold up
 

@@ -30,7 +30,7 @@ type HookEvent struct {
 	Group  string // "" where the event is not about one group
 	Reason string
 	Time   time.Time
-	Facts  map[string]string // more of them, by lower-case name: peer, resource
+	Facts  map[string]string // more of them, by lower-case name: peer, resource, action
 }
 
 // RunHook runs the executable files in hooks/EVENT.d, in the order of their names, each for at most its time. They get

@@ -32,7 +32,7 @@ type engine struct {
 	manager manager
 	fencing *fencing
 	rc      *series // rc.d scripts, one at a time
-	hooks   *series // event hooks, one at a time
+	hooks   *hookQueues
 	scripts scripts
 	keeper  *keeper             // nil keeps nothing
 	journal *journal            // nil writes none
@@ -57,6 +57,7 @@ type engine struct {
 	commUp      bool
 
 	double   sync.Map // names of groups that both nodes were found to hold
+	culprits sync.Map // by group: the resource that failed last, as on its line
 	snapshot snapshots
 	reloads  sync.Mutex // one reload at a time
 	started  time.Time
@@ -73,8 +74,8 @@ type engine struct {
 
 // scripts runs what the administrator put beside the daemon. A nil field runs nothing.
 type scripts struct {
-	rc   func(ctx context.Context, m wire.Message)              // rc.d/TYPE
-	hook func(ctx context.Context, event, group, reason string) // hooks/EVENT.d/*
+	rc   func(ctx context.Context, m wire.Message) // rc.d/TYPE
+	hook hookRunner                                // hooks/EVENT.d/*
 }
 
 // parts is what differs between a real node and one in a test.
@@ -115,13 +116,11 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 		paths: p.paths, managed: p.managed, log: p.log, alarms: newAlarms(p.log), clock: p.clock,
 		in: newInbox(), manager: p.manager, scripts: p.scripts, boot: p.boot, sd: &supervisor{}, dog: p.dog,
 		ended: make(chan struct{}), replies: map[uint64]chan error{}, started: p.clock().Wall,
-		rc: newSeries(ctx, 256), hooks: newSeries(ctx, 256),
+		rc: newSeries(ctx, 256), hooks: newHookQueues(ctx, p.scripts.hook, p.log),
 	}
 	e.config.Store(p.config)
 	e.groups = newGroups(ctx, p.manager, e.in, p.log)
-	if p.scripts.hook != nil {
-		e.groups.hooks = p.scripts.hook
-	}
+	e.groups.hooks, e.groups.culprit = e.hooks, e.culprit
 	e.groups.mute = e.muteBefore
 	e.tellHealth()
 	e.fencing = newFencing(ctx, p.device, fenceVerb(p.config), e.in, e.alarms)
@@ -324,22 +323,6 @@ func (e *engine) notify(m wire.Message) {
 	m = m.Clone()
 	if !e.rc.add(func(ctx context.Context) { e.scripts.rc(ctx, m) }) {
 		e.log.Errorf("rc.d: script for %q not run: too many wait already", m.Kind())
-	}
-}
-
-// hook notes what status wants to know and queues the administrator's programs.
-func (e *engine) hook(a heartbeat.Hook) {
-	switch a.Event {
-	case "split-found":
-		e.double.Store(a.Group, true)
-	case "split-ended":
-		e.double.Delete(a.Group)
-	}
-	if e.scripts.hook == nil {
-		return
-	}
-	if !e.hooks.add(func(ctx context.Context) { e.scripts.hook(ctx, a.Event, a.Group, a.Reason) }) {
-		e.log.Errorf("Hook %s not run: too many wait already", a.Event)
 	}
 }
 

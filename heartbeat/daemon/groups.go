@@ -20,14 +20,12 @@ type manager interface {
 	Resources(group string) []haresources.ResourceStatus
 }
 
-// groupHooks are the administrator's programs around a change of one group; they delay that group only.
-type groupHooks func(ctx context.Context, event, group, reason string)
-
 // groups carries out what the core wants done to resource groups: one worker for each group in motion, in the order asked
 // for, and a Release cancels an Acquire that is still running. Only the loop calls its methods.
 type groups struct {
 	manager manager
-	hooks   groupHooks
+	hooks   *hookQueues
+	culprit func(group string, err error)            // is told why an Acquire failed; nil: nobody is
 	mute    func(group string) func(netip.Addr) bool // which addresses the kernel keeps mute until the group is acquired; nil for none
 	in      *inbox
 	log     *Log
@@ -48,8 +46,7 @@ type groupQueue struct {
 
 // newGroups makes workers for a manager, without hooks; ctx ends them.
 func newGroups(ctx context.Context, m manager, in *inbox, log *Log) *groups {
-	none := func(context.Context, string, string, string) {}
-	g := &groups{manager: m, hooks: none, in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
+	g := &groups{manager: m, hooks: newHookQueues(ctx, nil, log), in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
 	g.calm, g.hurry = context.WithCancel(ctx)
 	return g
 }
@@ -210,32 +207,30 @@ func (g *groups) work(ctx context.Context, a heartbeat.Action) heartbeat.Done {
 
 func (g *groups) acquire(ctx context.Context, a heartbeat.Acquire) heartbeat.Done {
 	if ctx.Err() == nil {
-		g.hooks(ctx, "pre-acquire", a.Group, a.Reason)
+		g.hooks.now(ctx, happening{event: "pre-acquire", group: a.Group, reason: a.Reason})
 	}
 	if ctx.Err() != nil {
 		return heartbeat.Done{Op: a.Op, Err: errSuperseded}
 	}
 	if err := g.manager.Acquire(ctx, a.Group); err != nil {
+		if g.culprit != nil {
+			g.culprit(a.Group, err)
+		}
 		return heartbeat.Done{Op: a.Op, Err: err, Stuck: isStuck(err)}
 	}
-	g.later("post-acquire", a.Group, a.Reason)
+	g.hooks.tell(happening{event: "post-acquire", group: a.Group, reason: a.Reason})
 	g.standBy(a.Group, standbyAfter)
 	return heartbeat.Done{Op: a.Op}
 }
 
 func (g *groups) release(ctx context.Context, a heartbeat.Release) heartbeat.Done {
-	g.hooks(ctx, "pre-release", a.Group, a.Reason)
+	g.hooks.now(ctx, happening{event: "pre-release", group: a.Group, reason: a.Reason})
 	if err := g.manager.Release(ctx, a.Group); err != nil {
 		return heartbeat.Done{Op: a.Op, Err: err, Stuck: isStuck(err)}
 	}
-	g.later("post-release", a.Group, a.Reason)
+	g.hooks.tell(happening{event: "post-release", group: a.Group, reason: a.Reason})
 	g.standBy(a.Group, standbyAfter)
 	return heartbeat.Done{Op: a.Op}
-}
-
-// later runs a hook that delays nothing.
-func (g *groups) later(event, group, reason string) {
-	g.tasks.Go(func() { g.hooks(g.ctx, event, group, reason) })
 }
 
 // isStuck tells whether something of the group may still run.

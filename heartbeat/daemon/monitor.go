@@ -31,6 +31,7 @@ type handy interface {
 func (e *engine) tellHealth() {
 	if w, ok := e.manager.(watcher); ok {
 		w.OnFailed(func(group string, why error) {
+			e.culprit(group, why)
 			e.in.post(heartbeat.Health{Group: group, Failed: true, Reason: why.Error()})
 		})
 	}

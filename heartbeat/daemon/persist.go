@@ -20,6 +20,7 @@ type savedState struct {
 	BootID string            `json:"boot_id"` // of the machine's run; what was held in another one is not held any more
 	Epochs map[string]uint64 `json:"epochs"`
 	Held   []string          `json:"held"`
+	Lines  []string          `json:"lines,omitempty"` // of haresources, of the groups that may run; see leftovers.go
 
 	StartFenced bool `json:"start_fenced,omitempty"` // see heartbeat.Boot
 	Fences      int  `json:"fences,omitempty"`
@@ -48,12 +49,22 @@ func loadState(path, bootID string) (heartbeat.Persist, error) {
 	return p, nil
 }
 
+// loadLines reads the lines of the groups that ran when the state was written, in this boot of the machine; none where that cannot be learned.
+func loadLines(path, bootID string) []string {
+	var s savedState
+	if text, err := os.ReadFile(path); err != nil || json.Unmarshal(text, &s) != nil || s.BootID != bootID || bootID == "" {
+		return nil
+	}
+	return s.Lines
+}
+
 // keeper writes what has to survive a restart, newest state first and only, in a goroutine of its own. A disk that is full
 // raises an alarm and is tried again; the node goes on.
 type keeper struct {
 	path, bootID string
 	alarms       *alarms
-	generation   func() error // writes a generation that could not be written at the start; nil when it was
+	generation   func() error              // writes a generation that could not be written at the start; nil when it was
+	line         func(group string) string // the line of a group, "" where there is none; nil for none at all
 
 	mu      sync.Mutex
 	want    *heartbeat.Persist // not yet written
@@ -168,6 +179,14 @@ func (k *keeper) putBack(want *heartbeat.Persist, waiting []chan struct{}) {
 // write replaces the state file, unless it already says so.
 func (k *keeper) write(p heartbeat.Persist) error {
 	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held, StartFenced: p.StartFenced, Fences: p.Fences, MaybeShot: p.MaybeShot, Clean: p.Clean}
+	for _, name := range p.Runs {
+		if k.line == nil {
+			break
+		}
+		if line := k.line(name); line != "" {
+			s.Lines = append(s.Lines, line)
+		}
+	}
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err

@@ -118,6 +118,7 @@ func (n *node) run(parent context.Context) error {
 	}
 	boot, writeGeneration, notes := n.identify()
 	takePrivileges(n.config, !n.NoRealtime, n.log)
+	lines := loadLines(n.Paths.Record(), host.BootID())
 	p, err := n.parts(boot)
 	if err != nil {
 		return err
@@ -133,6 +134,7 @@ func (n *node) run(parent context.Context) error {
 	e.wantsPrivileges = !n.NoRealtime
 	n.keep(writeGeneration, notes)
 	defer n.closeFiles()
+	n.removeLeftovers(lines, n.config)
 	return n.serve(ctx, parent)
 }
 
@@ -213,6 +215,7 @@ func (n *node) parts(boot heartbeat.Boot) (parts, error) {
 		logResource(n.log, ev)
 		if n.engine != nil {
 			n.engine.journalOutput(ev)
+			n.engine.resourceEvent(ev)
 		}
 	})
 	if err != nil {
@@ -279,6 +282,9 @@ func (n *node) keep(writeGeneration func() error, notes map[string]string) {
 	}
 	e.keeper = newKeeper(n.Paths.Record(), host.BootID(), e.alarms)
 	e.keeper.generation = writeGeneration
+	if m, ok := e.manager.(interface{ Line(group string) string }); ok {
+		e.keeper.line = m.Line
+	}
 	e.keeper.start()
 	e.journal = newJournal(n.Paths.Journal(), e.alarms)
 	e.journal.start()

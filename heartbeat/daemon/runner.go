@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -42,7 +43,7 @@ func (r *runner) configure(c *config.Config, p Paths) {
 
 // scriptEnvironment is what agents, scripts and hooks know of this node.
 func scriptEnvironment(c *config.Config, p Paths) agent.Environment {
-	return agent.Environment{Paths: agent.DefaultPaths(p.Config), Node: c.Node, Environ: environ(c, p), Pass: passes(c), HookTimeout: c.HookTimeout}
+	return agent.Environment{Paths: agent.DefaultPaths(p.Config), Node: c.Node, Peer: c.Peer, Environ: environ(c, p), Pass: passes(c), HookTimeout: c.HookTimeout}
 }
 
 // passes is the traffic that no firewall resource may hold up.
@@ -93,11 +94,13 @@ func (r *runner) rc(ctx context.Context, m wire.Message) {
 }
 
 // hook runs the administrator's programs for an event (hooks/EVENT.d). What goes wrong there is told and vetoes nothing.
-func (r *runner) hook(ctx context.Context, event, group, reason string) {
-	e := agent.HookEvent{Event: event, Group: group, Reason: reason}
-	err := agent.RunHook(ctx, *r.env.Load(), e, func(hook, line string) { r.log.Infof("%s: %s", hook, line) })
+func (r *runner) hook(ctx context.Context, h happening) {
+	env := *r.env.Load()
+	e := agent.HookEvent{Event: h.event, Group: h.group, Reason: h.reason, Time: h.at, Facts: map[string]string{"peer": env.Peer}}
+	maps.Copy(e.Facts, h.facts)
+	err := agent.RunHook(ctx, env, e, func(hook, line string) { r.log.Infof("%s: %s", hook, line) })
 	if err != nil {
-		r.log.Warnf("Hooks for %s: %v", event, err)
+		r.log.Warnf("Hooks for %s: %v", h.event, err)
 	}
 }
 

@@ -78,8 +78,8 @@ func (n *node) finish(ctx context.Context, halt *heartbeat.Halt) error {
 	defer cancel()
 	e.clients.stopAll(patience)
 	e.rc.wait()
-	e.hooks.wait()
 	e.groups.end()
+	e.hooks.wait()
 	e.leases.close(halt != nil && halt.Released)
 	n.runner.ledger.Close()
 	if halt == nil {
