@@ -375,3 +375,30 @@ func TestLeaseRefuses(t *testing.T) {
 	b.must(l.Protect(nil))
 	b.must(l.Protect(many[1:]))
 }
+
+// TestLeaseIsShared: a group that was a part of another one begins with that one's lease, and is not mute before its first renewal; from then
+// on each has its own.
+func TestLeaseIsShared(t *testing.T) {
+	for _, m := range []host.Mechanism{host.MechanismBPF, host.MechanismNFT} {
+		t.Run(string(m), func(t *testing.T) {
+			b := newBench(t)
+			l := b.openLease(m, b.leaseDir())
+			b.must(l.Protect([]host.Protection{serviceGroup}))
+			b.must(l.Attach("near"))
+			until := boot() + time.Minute
+			b.must(l.Renew("service", until))
+			b.must(l.Share("service", "part"))
+			whole, part := serviceGroup, host.Protection{Group: "part", Addrs: serviceGroup.Addrs[1:]}
+			whole.Addrs = whole.Addrs[:1]
+			b.must(l.Protect([]host.Protection{part, whole}))
+			b.answers(true, serviceAddr, serviceAddr6)
+			b.must(l.Expire("service"))
+			if got, err := l.Until("part"); err != nil || got < until-time.Second {
+				t.Errorf("the part's lease ends at %v (%v), want %v", got, err, until)
+			}
+			if err := l.Share("nobody", "other"); !errors.Is(err, host.ErrNoLease) {
+				t.Errorf("a part of a group that there is not: %v", err)
+			}
+		})
+	}
+}
