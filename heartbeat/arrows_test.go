@@ -147,6 +147,31 @@ func TestPureCode(t *testing.T) {
 	}
 }
 
+// longest is how many lines a function of the program may have: what one can see at a time.
+const longest = 80
+
+// TestFunctionsAreShort keeps functions from growing into what nobody reads any more.
+func TestFunctionsAreShort(t *testing.T) {
+	for dir, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, filepath.Join("..", dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range file.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				if !ok {
+					continue
+				}
+				if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > longest {
+					t.Errorf("%s: %s has %d lines, more than %d", set.Position(f.Pos()), f.Name.Name, lines, longest)
+				}
+			}
+		}
+	}
+}
+
 // TestMapsNameFiles: where a package's comment says where to look, the files are there.
 func TestMapsNameFiles(t *testing.T) {
 	named := regexp.MustCompile(`\b[a-z_]+[*]?\.go\b`)

@@ -24,7 +24,7 @@ type app struct {
 	dirs     directories
 }
 
-// Exit codes that several commands share (decision 33).
+// Exit codes that several commands share.
 const (
 	exitOK         = 0
 	exitFailure    = 1

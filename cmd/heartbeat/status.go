@@ -16,7 +16,7 @@ import (
 	"hapair/heartbeat/daemon"
 )
 
-// statusExit is the exit code for each health (decision 33).
+// statusExit is the exit code for each health.
 var statusExit = map[daemon.Health]int{daemon.Healthy: 0, daemon.Degraded: 1, daemon.Failed: 2}
 
 func (a *app) statusCommand() *cobra.Command {

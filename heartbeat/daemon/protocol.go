@@ -69,7 +69,7 @@ type Reply struct {
 // StatusSchema is the version of Status: it grows only when a key changes its meaning or goes.
 const StatusSchema = 1
 
-// Health sums a Status up (decision: the exit code of `heartbeat status`).
+// Health sums a Status up; `heartbeat status` exits by it.
 type Health string
 
 // The healths. Their exit codes are 0, 1 and 2.
