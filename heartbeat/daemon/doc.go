@@ -14,6 +14,6 @@
 //	programs    runner.go respawn.go orphans.go environ.go fifo.go
 //	people      control.go request.go protocol.go client.go view.go judge.go; alarms.go complaints.go; history.go journal.go
 //	log         log.go logformat.go logsink.go severity.go resourcelog.go
-//	comparing   digest.go digest_calls.go digest_items.go; doctor.go doctor_probe.go doctor_judge.go
+//	comparing   digest.go digest_calls.go digest_items.go; doctor.go doctor_probe.go doctor_facts.go doctor_judge.go
 //	process     paths.go pidfile.go privileges.go sdnotify.go version.go
 package daemon
