@@ -258,10 +258,37 @@ func (v *virtualMAC) Stop(ctx context.Context) error {
 		if err := n.RemoveDevice(s.own.Index); err != nil {
 			return err
 		}
-		if len(s.others) > 0 {
-			return nil // they need the settings
+		return v.restore(s)
+	})
+}
+
+// restore gives the interface below its settings back, if no other of our interfaces there needs them.
+func (v *virtualMAC) restore(s virtualState) error {
+	for _, m := range s.others {
+		if strings.Contains(m.Alias, "=") {
+			return nil
 		}
-		return restoreSettings(s.parent.Name, s.own.Alias)
+	}
+	return restoreSettings(s.parent.Name, s.own.Alias)
+}
+
+// Standby takes back what Prepare has made: the interface is down still.
+func (v *virtualMAC) Standby(context.Context) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.with(func(n *host.Netlink) error {
+		s, err := v.look(n)
+		if errors.Is(err, host.ErrNoInterface) || err == nil && (s.own == nil || s.own.Up) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		v.before = ""
+		if err := n.RemoveDevice(s.own.Index); err != nil {
+			return err
+		}
+		return v.restore(s)
 	})
 }
 

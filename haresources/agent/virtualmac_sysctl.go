@@ -39,13 +39,20 @@ func (v *virtualMAC) settings(parent string) []setting {
 			{key: six + v.name + "/disable_ipv6", value: "0"},
 		}
 	}
-	return []setting{
+	return append([]setting{
 		{key: four + v.name + "/arp_ignore", value: "1"},
 		{key: four + v.name + "/rp_filter", value: "2"},
 		{key: four + v.name + "/arp_filter", value: "0"},
 		{key: four + v.name + "/accept_local", value: "1"},
 		{key: six + v.name + "/addr_gen_mode", value: "1"},
 		{key: six + v.name + "/accept_ra", value: "0"},
+	}, settingsBelow(parent)...)
+}
+
+// settingsBelow are those of the interface that ours stands on.
+func settingsBelow(parent string) []setting {
+	const four = "net/ipv4/conf/"
+	return []setting{
 		{key: four + parent + "/arp_ignore", value: "1", name: "arp_ignore", better: "1 2 3 8"},
 		{key: four + parent + "/arp_announce", value: "2", name: "arp_announce"},
 	}
@@ -123,13 +130,20 @@ func restoreSettings(parent, note string) error {
 	if !ours {
 		return nil
 	}
-	var errs []error
+	before := map[string]string{}
 	for _, entry := range strings.Fields(rest) {
 		name, value, _ := strings.Cut(entry, "=")
-		key := "net/ipv4/conf/" + parent + "/" + name
-		now, err := host.ReadSysctl(key)
-		if err == nil && now != value {
-			err = host.WriteSysctl(key, value)
+		before[name] = value
+	}
+	var errs []error
+	for _, set := range settingsBelow(parent) {
+		value, noted := before[set.name]
+		if !noted {
+			continue
+		}
+		now, err := host.ReadSysctl(set.key)
+		if err == nil && now == set.value && now != value {
+			err = host.WriteSysctl(set.key, value)
 		}
 		if err != nil && !errors.Is(err, host.ErrNoSysctl) {
 			errs = append(errs, err)

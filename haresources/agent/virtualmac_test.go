@@ -101,7 +101,8 @@ func TestVirtualMACIsPutBack(t *testing.T) {
 	l.one.start(spec)
 	l.one.must(order{Op: "watch", Spec: spec})
 	name := strings.TrimSpace(l.one.sh("ls /sys/class/net | grep hv"))
-	for _, harm := range []string{"ip link del " + name, "ip addr flush dev " + name, "ip link set " + name + " down"} {
+	for _, harm := range []string{"ip link del " + name, "ip addr flush dev " + name + " || true", // it may be put back quicker than it is flushed
+		"ip link set " + name + " down"} {
 		begin := time.Now()
 		l.one.sh(harm)
 		eventually(t, 5*time.Second, "it is back after "+harm, func() bool {
@@ -133,6 +134,53 @@ func TestVirtualMACsShareSettings(t *testing.T) {
 	if got := strings.Fields(l.one.sh("sysctl -n net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce")); strings.Join(got, " ") != "0 0" {
 		t.Errorf("settings after the last stop: %v", got)
 	}
+}
+
+// TestVirtualMACsOfBothFamiliesShareAnInterface: in whatever order they stop, the settings below are as they were.
+func TestVirtualMACsOfBothFamiliesShareAnInterface(t *testing.T) {
+	l := newLAN(t)
+	four, six := "VirtualMAC::192.0.2.50/24/eth0", "VirtualMAC::2001:db8::50/64/eth0"
+	const settings = "sysctl -n net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce"
+	for _, order := range [][]string{{four, six}, {six, four}} {
+		for _, spec := range order {
+			l.one.start(spec)
+			l.one.expect(spec, "running")
+		}
+		for _, spec := range order {
+			l.one.stop(spec)
+		}
+		if got := strings.Fields(l.one.sh(settings)); strings.Join(got, " ") != "0 0" {
+			t.Errorf("settings after the stops of %v: %v", order, got)
+		}
+	}
+	// What somebody else sets meanwhile stays.
+	l.one.start(four)
+	l.one.sh("sysctl -qw net.ipv4.conf.eth0.arp_ignore=2")
+	l.one.expect(four, "running")
+	l.one.stop(four)
+	if got := strings.Fields(l.one.sh(settings)); strings.Join(got, " ") != "2 0" {
+		t.Errorf("settings after the stop: %v, and arp_ignore was set to 2 by somebody else", got)
+	}
+}
+
+// TestVirtualMACPreparationIsTakenBack where the group does not come.
+func TestVirtualMACPreparationIsTakenBack(t *testing.T) {
+	l := newLAN(t)
+	spec := "VirtualMAC::192.0.2.50/24/eth0"
+	before := l.one.sh("sysctl -a -r 'conf.(eth0|all).(arp_|rp_)'")
+	l.one.must(order{Op: "standby", Spec: spec})
+	l.one.must(order{Op: "prepare", Spec: spec})
+	has(t, l.one.sh("ip link"), "hv")
+	l.one.must(order{Op: "standby", Spec: spec})
+	hasNot(t, l.one.sh("ip link"), "hv")
+	if after := l.one.sh("sysctl -a -r 'conf.(eth0|all).(arp_|rp_)'"); after != before {
+		t.Errorf("sysctls before:\n%s\nafter:\n%s", before, after)
+	}
+	l.one.must(order{Op: "prepare", Spec: spec})
+	l.one.start(spec)
+	l.one.must(order{Op: "standby", Spec: spec})
+	l.one.expect(spec, "running") // it is up: not for Standby to take away
+	l.one.stop(spec)
 }
 
 func TestVirtualMACNamesObstacles(t *testing.T) {
