@@ -267,12 +267,56 @@ func WithConntrack(passes []Pass, t haresources.Table) []Pass {
 			if err != nil {
 				continue // said where the resource is checked
 			}
-			c := a.(*conntrack)
-			links, _ := c.links()
-			for _, l := range links {
-				passes = append(passes, Pass{Device: l.device, Port: c.port, IPv6: l.peer.Is6(), Peer: l.peer})
-			}
+			passes = append(passes, a.(*conntrack).passes()...)
 		}
 	}
 	return passes
+}
+
+// passes is what conntrackd sends: by the links of the pair, or as a configuration of the administrator's says.
+func (c *conntrack) passes() (list []Pass) {
+	if !c.own {
+		text, _ := os.ReadFile(c.file) // that it cannot be read is said where the resource is checked
+		return passesOf(string(text))
+	}
+	links, _ := c.links()
+	for _, l := range links {
+		list = append(list, Pass{Device: l.device, Port: c.port, IPv6: l.peer.Is6(), Peer: l.peer})
+	}
+	return list
+}
+
+// passesOf reads a configuration of conntrackd: each section UDP or Multicast of it is a way to the other node.
+func passesOf(text string) (list []Pass) {
+	var p *Pass
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(strings.NewReplacer("{", " { ", "}", " } ").Replace(line))
+		for i, word := range words {
+			switch {
+			case word == "}":
+				if p != nil && p.Port > 0 {
+					list = append(list, *p)
+				}
+				p = nil
+				continue
+			case (word == "UDP" || word == "Multicast") && slices.Contains(words[i:], "{"):
+				p = &Pass{}
+				continue
+			case p == nil || i+1 == len(words):
+				continue
+			}
+			switch value := words[i+1]; word {
+			case "Port", "Group":
+				_, _ = fmt.Sscan(value, &p.Port) // nonsense is conntrackd's to complain of
+			case "Interface":
+				p.Device = value
+			case "IPv4_Destination_Address", "IPv6_Destination_Address":
+				p.Peer, _ = netip.ParseAddr(value)
+			case "IPv6_address":
+				p.IPv6 = true
+			}
+		}
+	}
+	return list
 }

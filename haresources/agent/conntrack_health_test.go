@@ -2,6 +2,10 @@ package agent
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +112,37 @@ func TestConntrackPortsPass(t *testing.T) {
 	got := WithConntrack([]Pass{{Device: "eth1", Port: 694}, {Device: "eth1", Port: 695}}, table)
 	if len(got) != 4 || got[2].Device != "eth1" || got[2].Port != 3780 || got[3].Device != "eth9" || got[3].Port != 4000 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestConntrackPortsOfAnOwnConfigurationPass: what an administrator has written himself is let through too.
+func TestConntrackPortsOfAnOwnConfigurationPass(t *testing.T) {
+	file, text := filepath.Join(t.TempDir(), "conntrackd.conf"), `Sync {
+	Mode FTFW { ResendQueueSize 131072 }
+	Multicast Default {
+		IPv4_address 225.0.0.50
+		Group 3781 # Port 9
+		IPv4_interface 10.0.0.1
+		Interface eth7
+	}
+	UDP {
+		IPv6_address fd00::1
+		IPv6_Destination_Address fd00::2
+		Port 3790
+		Interface eth8
+	}
+}
+General { UNIX { Path /run/conntrackd.ctl } }
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	table, faults := haresources.Parse("test", strings.NewReader("alpha Conntrack::"+file+" 10.0.0.1\n"))
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := []Pass{{Device: "eth7", Port: 3781}, {Device: "eth8", Port: 3790, IPv6: true, Peer: netip.MustParseAddr("fd00::2")}}
+	if got := WithConntrack(nil, table); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
