@@ -282,6 +282,9 @@ func (f *firewall) ownTables(ctx context.Context) (string, error) {
 // keep leaves the rules that are there in force, when those of a role cannot be loaded.
 func (f *firewall) keep(ctx context.Context, to role, why error) error {
 	r, err := f.list()
+	if err == nil && to == roleActive && !protects(r) {
+		r, err = f.fallBack(ctx, r)
+	}
 	if err != nil {
 		return errors.Join(why, err)
 	}
@@ -298,6 +301,14 @@ func (f *firewall) keep(ctx context.Context, to role, why error) error {
 	m := readMark(r, f.table)
 	m.role, m.digest = to, keptDigest
 	return f.nft.MarkTable(f.table, m.chains()...)
+}
+
+// fallBack loads the standby rules on a node that has no rules at all, such as one that has just started, and says what is there then.
+func (f *firewall) fallBack(ctx context.Context, r host.Ruleset) (host.Ruleset, error) {
+	if _, own := f.paths[roleStandby]; !own || f.load(ctx, roleStandby, roleStandby) != nil {
+		return r, nil
+	}
+	return f.list()
 }
 
 // settle notes that rules are in force.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"hapair/heartbeat/fault"
@@ -40,6 +41,7 @@ func checkRules(ctx context.Context, env Environment, path string) (list fault.L
 	}
 	for _, file := range source.files {
 		list = append(list, checkWords(file)...)
+		list = append(list, checkDrops(file, env.now().Pass)...)
 	}
 	if os.Geteuid() != 0 {
 		list.Addf(fault.Fault{File: path, Severity: fault.Notice}, "run `heartbeat check` as root", "the rules themselves were not tried: only root can")
@@ -87,4 +89,48 @@ func lineAt(text []byte, position int) int {
 		}
 	}
 	return line
+}
+
+// A rule that drops packets to UDP ports, in the words of nft and of iptables-save.
+var (
+	dropWord    = regexp.MustCompile(`\b(drop|reject|DROP|REJECT)\b`)
+	portsOfRule = regexp.MustCompile(`\budp\s+dport\s+(\{[^}]*\}|[\w-]+)|-p udp\b.*--dports? ([\d:,]+)`)
+	portOrRange = regexp.MustCompile(`(\d+)(?:\s*[-:]\s*(\d+))?`)
+)
+
+// checkDrops warns of rules that mean to drop what the pair itself sends. It passes all the same, as long as it is this program that has
+// loaded the rules.
+func checkDrops(f ruleFile, passes []Pass) (list fault.List) {
+	number := 0
+	for line := range strings.Lines(string(f.text)) {
+		number++
+		rule, _, _ := strings.Cut(line, "#")
+		words := portsOfRule.FindStringSubmatch(rule)
+		if words == nil || !dropWord.MatchString(rule) {
+			continue
+		}
+		for _, p := range passes {
+			if p.Port > 0 && coversPort(words[1]+words[2], p.Port) {
+				list.Addf(fault.Fault{File: f.path, Line: number, Severity: fault.Warning}, "take the port out of the rule",
+					"this rule drops UDP port %d, which the nodes of the pair speak by: that passes before it as long as heartbeat has loaded the rules, and no longer when something else loads them", p.Port)
+				break
+			}
+		}
+	}
+	return list
+}
+
+// coversPort says whether a port is among those that a rule names.
+func coversPort(names string, port int) bool {
+	for _, m := range portOrRange.FindAllStringSubmatch(names, -1) {
+		var first, last int
+		_, _ = fmt.Sscan(m[1], &first) // digits: cannot fail, or is too large for a port
+		if last = first; m[2] != "" {
+			_, _ = fmt.Sscan(m[2], &last)
+		}
+		if port >= first && port <= last {
+			return true
+		}
+	}
+	return false
 }

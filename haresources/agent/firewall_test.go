@@ -192,6 +192,18 @@ func TestFirewallWithoutAnyRulesDoesNotStart(t *testing.T) {
 	n.expect(bad, "stopped")
 }
 
+// TestFirewallWithAMistakeFallsBackToStandbyRules: a node that is to take over before it has loaded any rules is not without them.
+func TestFirewallWithAMistakeFallsBackToStandbyRules(t *testing.T) {
+	n := firewallNode(t)
+	bad := write(t, "a.nft", activeRules+"table inet oops { chain c { nonsense; }\n}\n")
+	spec := "Firewall::" + bad + "::" + write(t, "s.nft", standbyRules)
+	n.start(spec)
+	n.expect(spec, "running")
+	has(t, n.rules(), "policy drop")
+	hasNot(t, n.rules(), "masquerade")
+	has(t, n.must(order{Op: "describe", Spec: spec}).Output, "a.nft:", "could not be loaded")
+}
+
 func TestFirewallSeesAndRepairsChanges(t *testing.T) {
 	n := firewallNode(t)
 	spec := "Firewall::" + write(t, "a.nft", activeRules)
@@ -291,6 +303,20 @@ func TestFirewallCheck(t *testing.T) {
 		got := strings.Join(r.Faults, "\n")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, not %q", name, got, c.want)
+		}
+	}
+	for rule, want := range map[string]string{
+		"udp dport 694 drop": "rules.nft:3: warning: this rule drops UDP port 694",
+		"iifname \"eth2\" udp dport { 53, 690-700 } reject": "rules.nft:3: warning: this rule drops UDP port 694",
+		"udp dport 1-1000 counter drop":                     "rules.nft:3: warning: this rule drops UDP port 694",
+		"udp dport { 53, 700-800 } drop":                    "",
+		"udp dport 694 accept # not drop":                   "",
+		"tcp dport 694 drop":                                "",
+	} {
+		path := write(t, "rules.nft", "table inet x {\n\tchain y { type filter hook input priority 0;\n\t"+rule+"\n\t}\n}\n")
+		got := strings.Join(n.must(order{Op: "check", Spec: "Firewall::" + path, Pass: heartbeats}).Faults, "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, not %q", rule, got, want)
 		}
 	}
 	if text := strings.TrimSpace(n.rules()); text != "" {
