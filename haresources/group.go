@@ -84,6 +84,7 @@ func (g *group) cutShort(cause error) {
 
 // acquire starts everything, or stops everything again.
 func (g *group) acquire(ctx context.Context) error {
+	g.voice(ctx)
 	items := g.snapshot()
 	leave := func() {}
 	defer func() { leave() }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,13 +183,18 @@ type floating struct {
 	addr netip.Addr
 }
 
-func (f floating) Locate() (haresources.Location, error) {
-	return haresources.Location{Addr: f.addr, Interface: "eth0"}, nil
-}
+func (f floating) Addr() netip.Addr { return f.addr }
 
 func (f floating) AddMute(_ context.Context, list []haresources.Agent) error {
 	for _, a := range list {
 		f.note("mute-%s", a.(floating).name)
+	}
+	return nil
+}
+
+func (f floating) Voice(_ context.Context, list []haresources.Agent) error {
+	for _, a := range list {
+		f.note("voice-%s", a.(floating).name)
 	}
 	return nil
 }
@@ -198,6 +204,19 @@ type through struct{ rules }
 
 func (through) Transparent() bool { return true }
 
+// behind is a route that can be set when the addresses before it are there, unless it is of the kind that cannot.
+type behind struct{ *actor }
+
+func (b behind) Transparent() bool { return true }
+
+func (b behind) Follow(context.Context) error {
+	b.note("follow-%s", b.name)
+	if b.name == "Nowhere" {
+		return errors.New("no way there")
+	}
+	return nil
+}
+
 // TestAddressesAreAddedMuteAheadOfAHandOver: those that may answer as soon as the group is acquired, and that the kernel does keep mute.
 func TestAddressesAreAddedMuteAheadOfAHandOver(t *testing.T) {
 	for _, c := range []struct{ line, protected, want string }{
@@ -206,6 +225,8 @@ func TestAddressesAreAddedMuteAheadOfAHandOver(t *testing.T) {
 		{"alpha service one", "one", ""},
 		{"alpha one two", "two", ""}, // one would answer at once
 		{"alpha one two", "one", "mute-one"},
+		{"alpha Firewall one Route two", "one two", "mute-one follow-Route mute-two"},
+		{"alpha Firewall one Nowhere two", "one two", "mute-one follow-Nowhere"}, // two must not answer before the route is there
 	} {
 		table, faults := haresources.Parse("haresources", strings.NewReader(c.line+"\n"))
 		if err := faults.Err(); err != nil {
@@ -218,6 +239,8 @@ func TestAddressesAreAddedMuteAheadOfAHandOver(t *testing.T) {
 			switch {
 			case r.Name == "Firewall":
 				return through{rules{a}}, nil
+			case r.Name == "Route", r.Name == "Nowhere":
+				return behind{a}, nil
 			case addrs[r.Name].IsValid():
 				return floating{a, addrs[r.Name]}, nil
 			}
@@ -234,12 +257,78 @@ func TestAddressesAreAddedMuteAheadOfAHandOver(t *testing.T) {
 		}
 		var muted []string
 		for call := range strings.FieldsSeq(s.take()) {
-			if strings.HasPrefix(call, "mute-") {
+			if strings.HasPrefix(call, "mute-") || strings.HasPrefix(call, "follow-") {
 				muted = append(muted, call)
 			}
 		}
 		if got := strings.Join(muted, " "); got != c.want {
 			t.Errorf("%s, mute are %s: added %q, want %q", c.line, c.protected, got, c.want)
+		}
+		if err := m.Acquire(t.Context(), table.Groups[0].Name); err != nil {
+			t.Fatal(err)
+		}
+		if calls := s.take(); !strings.HasPrefix(calls, "voice-") {
+			t.Errorf("%s: what is there is not heard first: %s", c.line, calls)
+		}
+		m.Close()
+	}
+}
+
+// TestReleaseDoesNotWaitForMuteAddresses: those that are mute when it is done are removed after it, unless something left of them had to be
+// stopped: until then they answer.
+func TestReleaseDoesNotWaitForMuteAddresses(t *testing.T) {
+	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	addrs := map[string]netip.Addr{"one": one, "two": two}
+	for _, c := range []struct {
+		line           string
+		mute           []netip.Addr
+		before, lasted string
+	}{
+		{"alpha Firewall one Route two", []netip.Addr{one, two}, "", "stop-two stop-Route stop-one stop-Firewall"},
+		{"alpha Firewall one Route two", []netip.Addr{one}, "stop-two", "stop-Route stop-one stop-Firewall"},
+		{"alpha Firewall one Route two", []netip.Addr{two}, "stop-two stop-one", "stop-Route stop-Firewall"},
+		{"alpha Firewall one service two", []netip.Addr{one, two}, "stop-two stop-service", "stop-one stop-Firewall"},
+		{"alpha one two", nil, "stop-two stop-one", ""},
+	} {
+		table, faults := haresources.Parse("haresources", strings.NewReader(c.line+"\n"))
+		if err := faults.Err(); err != nil {
+			t.Fatal(err)
+		}
+		s, gate := &stage{}, make(chan struct{})
+		m, err := haresources.New(table, func(r haresources.Resource) (haresources.Agent, error) {
+			a := &actor{stage: s, name: r.Name}
+			if strings.Contains(c.lasted, "stop-"+r.Name) {
+				a.gate = gate
+			}
+			switch {
+			case addrs[r.Name].IsValid():
+				return floating{a, addrs[r.Name]}, nil
+			case r.Name == "service":
+				return a, nil
+			}
+			return rules{a}, nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Mutes = func(string) func(netip.Addr) bool {
+			return func(a netip.Addr) bool { return slices.Contains(c.mute, a) }
+		}
+		group := table.Groups[0].Name
+		if err := m.Acquire(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+		s.take()
+		if err := m.Release(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.take(); got != c.before {
+			t.Errorf("%s, mute are %v: released when %q, want %q", c.line, c.mute, got, c.before)
+		}
+		close(gate)
+		m.Settle(10 * time.Second)
+		if got := s.take(); got != c.lasted {
+			t.Errorf("%s, mute are %v: after the release %q, want %q", c.line, c.mute, got, c.lasted)
 		}
 		m.Close()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ type Manager struct {
 	Retries int
 	// RetryPause is the time between two tries of a stop. A pragma overrides it. Set it before use.
 	RetryPause time.Duration
+	// Mutes tells of a group's addresses which of them the kernel keeps mute from when Release has returned until the next Acquire; a nil
+	// function stands for none. Set it before use; nil is for no group.
+	Mutes func(group string) func(netip.Addr) bool
 
 	open   Opener
 	notify func(Event)
@@ -161,7 +165,8 @@ func (m *Manager) slot(ctx context.Context) func() {
 
 // Release stops the resources of a group from right to left. A stop that fails is tried again; where that does not help
 // and the resource may still run, the rest of the group is left as it is and the error is a *StuckError. A running Acquire
-// of the group is cut short first. Resources that are a Lingerer are stopped last, after Release has returned: see Settle.
+// of the group is cut short first. Resources that are a Lingerer are stopped last, after Release has returned, and so are addresses
+// that are mute by then: see Settle.
 func (m *Manager) Release(ctx context.Context, name string) error {
 	g, err := m.find(name)
 	if err != nil {

@@ -34,9 +34,18 @@ type Transparent interface {
 }
 
 // Muter is an address that can be added before its group is acquired, while the kernel keeps it mute. Standby takes it away again.
+// AddMute and Voice are for several of the same BatchKey.
 type Muter interface {
-	Locator
-	AddMute(ctx context.Context, agents []Agent) error // for several of the same BatchKey
+	Addr() netip.Addr
+	AddMute(ctx context.Context, agents []Agent) error
+	// Voice starts those of them that AddMute has added, as soon as their group is acquired.
+	Voice(ctx context.Context, agents []Agent) error
+}
+
+// Follower is an agent that can be started while the other node still holds the group, as soon as the addresses before it on the line
+// are there, mute: a route by a gateway that is reached from one of them. Standby stops it again.
+type Follower interface {
+	Follow(ctx context.Context) error
 }
 
 // Lingerer is an agent whose Stop changes nothing but what this node is left with: it may come after that of everything else, when
@@ -121,45 +130,97 @@ func (m *Manager) Prepare(ctx context.Context, name string, mute func(netip.Addr
 			errs = append(errs, it.unready(a.Prepare(ctx)))
 		}
 	}
-	g.learn(ctx)
-	if err := errors.Join(errs...); err != nil || mute == nil {
-		return err
+	err = errors.Join(errs...)
+	if err == nil && mute != nil {
+		err = g.addMute(ctx, mute)
 	}
-	return g.addMute(ctx, mute)
+	g.learn(ctx)
+	return err
 }
 
-// addMute adds the addresses that may answer as soon as the group is acquired, and are mute until then.
+// addMute adds the addresses that may answer as soon as the group is acquired, and are mute until then, and what follows them.
 func (g *group) addMute(ctx context.Context, mute func(netip.Addr) bool) error {
 	var list []Agent
+	add := func() (err error) {
+		if len(list) > 0 {
+			err = list[0].(Muter).AddMute(ctx, list)
+		}
+		list = nil
+		return err
+	}
 	for _, it := range g.snapshot() {
-		a, ok := it.agent.(Muter)
-		if !ok {
-			if t, ok := it.agent.(Transparent); ok && t.Transparent() {
-				continue
+		if a, ok := it.agent.(Muter); ok {
+			if !mute(a.Addr()) {
+				break
 			}
+			list = append(list, it.agent)
+			continue
+		}
+		if a, ok := it.agent.(Follower); ok {
+			if err := add(); err != nil {
+				return err
+			}
+			if a.Follow(ctx) != nil {
+				break // its start may still succeed, and then says why not
+			}
+		}
+		if t, ok := it.agent.(Transparent); !ok || !t.Transparent() {
 			break
 		}
-		if where, err := a.Locate(); err != nil || !mute(where.Addr) {
-			break
-		}
-		list = append(list, it.agent)
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	return list[0].(Muter).AddMute(ctx, list)
+	return add()
 }
 
-// lingering splits items in the order of a release: those that have to be stopped before it is done, and those that need not.
-func lingering(items []*item) (now, later []*item) {
-	for _, it := range items {
-		if l, ok := it.agent.(Lingerer); ok && l.Lingers() {
+// voice starts the addresses that were added mute, before anything else: all that they have to wait for is there. What keeps one from
+// answering is found by its start in its turn.
+func (g *group) voice(ctx context.Context) {
+	var list []Agent
+	for _, it := range g.snapshot() {
+		if _, ok := it.agent.(Muter); ok {
+			list = append(list, it.agent)
+		}
+	}
+	if len(list) > 0 {
+		_ = list[0].(Muter).Voice(ctx, list)
+	}
+}
+
+// mutes says which addresses of the group are mute when its release is done.
+func (g *group) mutes() func(netip.Addr) bool {
+	if g.manager.Mutes == nil {
+		return nil
+	}
+	return g.manager.Mutes(g.definition().Name)
+}
+
+// lingering splits items in the order of a release: those that have to be stopped before it is done, and those that need not. An address
+// need not where it is mute then, and nothing that has to be stopped stands left of it: until the release is done it answers.
+func lingering(items []*item, mute func(netip.Addr) bool) (now, later []*item) {
+	last := -1 // that has to be stopped before
+	for i, it := range items {
+		if !lingers(it) && !staysMute(it, mute) {
+			last = i
+		}
+	}
+	for i, it := range items {
+		if lingers(it) || i > last {
 			later = append(later, it)
 		} else {
 			now = append(now, it)
 		}
 	}
 	return now, later
+}
+
+func lingers(it *item) bool {
+	l, ok := it.agent.(Lingerer)
+	return ok && l.Lingers()
+}
+
+// staysMute says whether an item is an address that is mute when the release is done.
+func staysMute(it *item, mute func(netip.Addr) bool) bool {
+	a, ok := it.agent.(Muter)
+	return ok && mute != nil && mute(a.Addr())
 }
 
 // knownFor is how long what a resource said in Prepare is believed when it is started.

@@ -39,7 +39,7 @@ func (g *group) release(ctx context.Context) (later []*item, err error) {
 	items := g.snapshot()
 	g.unwatch(items)
 	slices.Reverse(items)
-	items, later = lingering(items)
+	items, later = lingering(items, g.mutes())
 	return later, g.stopAll(ctx, items)
 }
 

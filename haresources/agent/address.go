@@ -23,6 +23,7 @@ type address struct {
 	keeper  *keeper
 	want    placement
 	refresh time.Duration // 0 is never; guarded by the keeper's mutex
+	probe   time.Duration // how long to ask whether another machine has it, before it is added; 0 is not at all; guarded likewise
 	report  func(haresources.State, error)
 }
 
@@ -78,24 +79,36 @@ func (a *address) Watch(report func(haresources.State, error)) (stop func()) {
 	}
 }
 
-// Configure reads the pragma announce-refresh.
+// Configure reads the pragmas announce-refresh and duplicate-probe.
 func (a *address) Configure(pragma func(string) string) error {
-	refresh := DefaultRefresh
-	switch value := pragma(haresources.PragmaRefresh); value {
-	case "":
-	case "off":
-		refresh = 0
-	default:
-		d, err := haresources.ParseDuration(value)
-		if err != nil || d <= 0 {
-			return fmt.Errorf("announce-refresh: %q is not a time", value)
-		}
-		refresh = d
+	refresh, err := pragmaTime(pragma, haresources.PragmaRefresh, DefaultRefresh)
+	if err != nil {
+		return err
+	}
+	probe, err := pragmaTime(pragma, haresources.PragmaProbe, 0)
+	if err != nil {
+		return err
 	}
 	a.keeper.mu.Lock()
 	defer a.keeper.mu.Unlock()
-	a.refresh = refresh
+	a.refresh, a.probe = refresh, probe
 	return nil
+}
+
+// pragmaTime reads a pragma that is a time, or off.
+func pragmaTime(pragma func(string) string, key string, otherwise time.Duration) (time.Duration, error) {
+	value := pragma(key)
+	switch value {
+	case "":
+		return otherwise, nil
+	case "off":
+		return 0, nil
+	}
+	d, err := haresources.ParseDuration(value)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%s: %q is not a time", key, value)
+	}
+	return d, nil
 }
 
 // Timeout is the same for every operation.
@@ -110,9 +123,17 @@ func (a *address) Describe() string { return a.keeper.describe(a) }
 // Close ends the looking after; the address stays.
 func (a *address) Close() error { return a.keeper.release(a) }
 
+// Addr is the address itself.
+func (a *address) Addr() netip.Addr { return a.want.addr }
+
 // AddMute adds addresses while the kernel keeps them mute: see haresources.Muter.
 func (a *address) AddMute(_ context.Context, agents []haresources.Agent) error {
 	return a.keeper.addMute(addresses(agents))
+}
+
+// Voice announces what AddMute has added: see haresources.Muter.
+func (a *address) Voice(ctx context.Context, agents []haresources.Agent) error {
+	return a.keeper.voice(ctx, addresses(agents))
 }
 
 // Standby takes back what AddMute added.

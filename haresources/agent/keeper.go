@@ -44,6 +44,7 @@ type holding struct {
 	announced uint64       // frames sent
 	failed    uint64       // frames that could not be sent
 	repaired  uint64
+	early     bool // held before its turn on the line, see voice
 	lastError error
 }
 
@@ -117,10 +118,16 @@ func (k *keeper) addMute(list []*address) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := k.start(); err != nil { // now, so that nothing is left to be opened when they are to be heard
+		return err
+	}
 	var known devices
 	var owners []*address
 	var wanted []host.Address
 	for i, a := range list {
+		if a.probe > 0 {
+			break // the other node still answers for it: it is asked for, and added, when that has ended
+		}
 		if states[i] != haresources.Stopped || k.held[a] != nil {
 			continue
 		}
@@ -130,13 +137,11 @@ func (k *keeper) addMute(list []*address) error {
 		}
 		owners, wanted = append(owners, a), append(wanted, address)
 	}
-	var errs []error
-	for i, err := range k.netlink.AddAddresses(wanted) {
-		if err != nil {
-			errs = append(errs, err)
-			continue
+	errs := k.netlink.AddAddresses(wanted) // nil when all were added
+	for i, a := range owners {
+		if errs == nil || errs[i] == nil {
+			k.mute[a] = wanted[i]
 		}
-		k.mute[owners[i]] = wanted[i]
 	}
 	return errors.Join(errs...)
 }
@@ -149,6 +154,42 @@ func (k *keeper) removeMute(a *address) error {
 	}
 	delete(k.mute, a)
 	return errors.Join(k.netlink.RemoveAddresses([]host.Address{added})...)
+}
+
+// voice holds those addresses that addMute has added, before their turn on the line.
+func (k *keeper) voice(ctx context.Context, list []*address) error {
+	k.mu.Lock()
+	var added []*address
+	for _, a := range list {
+		if _, ok := k.mute[a]; ok {
+			added = append(added, a)
+		}
+	}
+	k.mu.Unlock()
+	_, err := k.hold(ctx, added)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, a := range added {
+		if h := k.held[a]; h != nil {
+			h.early = true
+		}
+	}
+	return err
+}
+
+// heldEarly says whether voice has held all of these, and they are still there; it does so once. Call it locked.
+func (k *keeper) heldEarly(list []*address) bool {
+	all := true
+	for _, a := range list {
+		h := k.held[a]
+		if h == nil || !h.early || h.broken != nil {
+			all = false
+		}
+		if h != nil {
+			h.early = false
+		}
+	}
+	return all
 }
 
 // open opens what is needed to look at addresses; call it locked.
@@ -190,7 +231,11 @@ func (k *keeper) hold(ctx context.Context, list []*address) (done int, err error
 		if ctx.Err() != nil {
 			return done, context.Cause(ctx)
 		}
-		n, err := k.holdSome(list[done:min(done+chunk, len(list))], &known)
+		some := list[done:min(done+chunk, len(list))]
+		if err := k.askForDuplicates(ctx, some); err != nil {
+			return done, err
+		}
+		n, err := k.holdSome(some, &known)
 		done += n
 		if err != nil {
 			return done, err
@@ -205,6 +250,9 @@ func (k *keeper) holdSome(list []*address, known *devices) (int, error) {
 	defer k.mu.Unlock()
 	if err := k.start(); err != nil {
 		return 0, err
+	}
+	if k.heldEarly(list) {
+		return len(list), nil
 	}
 	wanted := make([]host.Address, 0, len(list))
 	found := make([]*host.Device, 0, len(list))

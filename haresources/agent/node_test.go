@@ -36,6 +36,8 @@ type order struct {
 	Pass  []agent.Pass
 	Env   []string // beside PATH
 	Limit time.Duration
+
+	Pragmas map[string]string // for configure
 }
 
 // reply is its answer.
@@ -252,6 +254,14 @@ func (s *server) operate(ctx context.Context, a haresources.Agent, o order, r *r
 		return a.(interface{ Standby(context.Context) error }).Standby(ctx)
 	case "prepare":
 		return a.(interface{ Prepare(context.Context) error }).Prepare(ctx)
+	case "follow":
+		return a.(haresources.Follower).Follow(ctx)
+	case "mute", "voice":
+		m := a.(haresources.Muter)
+		if o.Op == "mute" {
+			return m.AddMute(ctx, []haresources.Agent{a})
+		}
+		return m.Voice(ctx, []haresources.Agent{a})
 	case "announce":
 		return a.(haresources.Announcer).Announce(ctx)
 	case "describe":
@@ -280,7 +290,7 @@ func (s *server) operate(ctx context.Context, a haresources.Agent, o order, r *r
 		r.Output = strings.Join(s.reports, "\n")
 		return nil
 	case "configure":
-		return a.(haresources.Configurer).Configure(func(string) string { return "" })
+		return a.(haresources.Configurer).Configure(func(key string) string { return o.Pragmas[key] })
 	}
 	return errors.New("unknown order " + o.Op)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,7 @@ type route struct {
 	routing
 	want   host.Route
 	device string
+	ahead  atomic.Bool // set by Follow, and not yet started or taken back
 }
 
 // asideMetric is added to the metric of a route that is put aside.
@@ -195,6 +197,15 @@ func deviceIndex(name string) (int, error) {
 
 // Start sets the route.
 func (r *route) Start(context.Context) error {
+	r.ahead.Store(false)
+	return r.set()
+}
+
+// Adopt is told that the group has the route now.
+func (r *route) Adopt(ctx context.Context) error { return r.Start(ctx) }
+
+// set sets the route, unless it is there.
+func (r *route) set() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f, index, err := r.find()
@@ -228,6 +239,7 @@ func (r *route) Start(context.Context) error {
 func (r *route) Stop(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.ahead.Store(false)
 	f, _, err := r.find()
 	if errors.Is(err, host.ErrNoInterface) {
 		return nil // the route went with it
@@ -256,8 +268,25 @@ func (r *route) Stop(context.Context) error {
 // Lingers is true: where this node sends its packets does not concern the one that holds the group now.
 func (r *route) Lingers() bool { return true }
 
-// Transparent says that an address need not wait for it.
-func (r *route) Transparent() bool { return true }
+// Transparent says that an address need not wait for it once Follow has set it.
+func (r *route) Transparent() bool { return r.ahead.Load() }
+
+// Follow sets the route ahead of a takeover: what it leads to is the concern of this node alone.
+func (r *route) Follow(ctx context.Context) error {
+	if err := r.set(); err != nil {
+		return errors.Join(err, r.Stop(ctx)) // with what it had put aside
+	}
+	r.ahead.Store(true)
+	return nil
+}
+
+// Standby takes back what Follow has set.
+func (r *route) Standby(ctx context.Context) error {
+	if !r.ahead.Load() {
+		return nil
+	}
+	return r.Stop(ctx)
+}
 
 // Status looks for the route.
 func (r *route) Status(context.Context) (haresources.State, error) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"hapair/haresources"
 	"hapair/heartbeat/host"
@@ -15,7 +16,8 @@ import (
 // rule is the resource Rule::NAME=VALUE…: a routing rule that is where the group is.
 type rule struct {
 	routing
-	want []host.RoutingRule // one, or one of each family
+	want  []host.RoutingRule // one, or one of each family
+	ahead atomic.Bool        // set by Follow, and not yet started or taken back
 }
 
 // openRule makes the agent.
@@ -132,6 +134,38 @@ func there(o *host.Routing, w host.RoutingRule) (bool, error) {
 
 // Start adds the rule.
 func (r *rule) Start(context.Context) error {
+	r.ahead.Store(false)
+	return r.add()
+}
+
+// Adopt is told that the group has the rule now.
+func (r *rule) Adopt(ctx context.Context) error { return r.Start(ctx) }
+
+// Transparent says that an address need not wait for it once Follow has added it.
+func (r *rule) Transparent() bool { return r.ahead.Load() }
+
+// Follow adds the rule ahead of a takeover: how this node routes its packets is its own concern.
+func (r *rule) Follow(ctx context.Context) error {
+	if err := r.add(); err != nil {
+		return errors.Join(err, r.Stop(ctx))
+	}
+	r.ahead.Store(true)
+	return nil
+}
+
+// Standby takes back what Follow has added.
+func (r *rule) Standby(ctx context.Context) error {
+	if !r.ahead.Load() {
+		return nil
+	}
+	return r.Stop(ctx)
+}
+
+// Lingers is true: how this node routes its packets does not concern the one that holds the group now.
+func (r *rule) Lingers() bool { return true }
+
+// add adds the rules that are not there.
+func (r *rule) add() error {
 	return r.each(func(o *host.Routing, w host.RoutingRule) error {
 		if have, err := there(o, w); have || err != nil {
 			return err
@@ -142,6 +176,7 @@ func (r *rule) Start(context.Context) error {
 
 // Stop removes the rule.
 func (r *rule) Stop(context.Context) error {
+	r.ahead.Store(false)
 	return r.each(func(o *host.Routing, w host.RoutingRule) error { return o.RemoveRule(w) })
 }
 

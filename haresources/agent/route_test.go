@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,38 @@ func TestSourceAddressMoves(t *testing.T) {
 	n.stop("IPsrcaddr::192.0.2.99")
 }
 
+// TestRouteIsSetAheadOfATakeover: and taken back, with what it put aside, where the takeover does not come or the gateway cannot be reached.
+func TestRouteIsSetAheadOfATakeover(t *testing.T) {
+	require.Tool(t, "ip", "routes")
+	n, _ := routeNode(t)
+	n.sh("ip route add default via 192.0.2.1 metric 0; ip -6 route add default via 2001:db8::1 metric 1024")
+	before := n.sh("ip route; ip -6 route")
+	for _, c := range []struct{ spec, want, unreachable string }{
+		{"Route::default::192.0.2.254", "default via 192.0.2.254", "Route::default::198.51.100.1"},
+		{"Route::default::2001:db8::fe", "default via 2001:db8::fe", "Route::default::2001:db8:9::1"},
+		{"Rule::prio=100::table=100::from=192.0.2.50", "", ""},
+	} {
+		n.must(order{Op: "follow", Spec: c.spec})
+		n.expect(c.spec, "running")
+		has(t, n.sh("ip route; ip -6 route"), c.want)
+		n.must(order{Op: "standby", Spec: c.spec})
+		n.expect(c.spec, "stopped")
+		n.must(order{Op: "follow", Spec: c.spec})
+		n.start(c.spec)
+		n.must(order{Op: "standby", Spec: c.spec})
+		n.expect(c.spec, "running") // it is held now
+		n.stop(c.spec)
+		if c.unreachable != "" {
+			if r := n.do(order{Op: "follow", Spec: c.unreachable}); r.Err == "" {
+				t.Errorf("%s: nothing leads there", c.unreachable)
+			}
+		}
+		if after := n.sh("ip route; ip -6 route"); after != before {
+			t.Errorf("%s: routes before:\n%safter:\n%s", c.spec, before, after)
+		}
+	}
+}
+
 func TestSendArpAnnounces(t *testing.T) {
 	require.Tool(t, "ip", "announcements")
 	n, peer := routeNode(t)
@@ -158,6 +191,17 @@ func TestSendArpAnnounces(t *testing.T) {
 	n.expect(spec, "running")
 	mac := strings.Fields(n.sh("cat /sys/class/net/eth0/address"))[0]
 	eventually(t, 5*time.Second, "the neighbour learns", func() bool { return strings.Contains(peer.sh("ip neigh show 192.0.2.50"), mac) })
+	// It is announced as long as it is held, also when one announcement fails; no longer is it when the address has gone.
+	n.must(order{Op: "configure", Spec: spec, Pragmas: map[string]string{"announce-refresh": "300ms"}})
+	n.sh("ip link set eth0 down; ip link set eth0 up")
+	eventually(t, 10*time.Second, "it is announced again and again", func() bool {
+		var sent int
+		fmt.Sscan(n.must(order{Op: "describe", Spec: spec}).Output, &sent)
+		return sent >= 2*5
+	})
+	peer.sh("ip neigh replace 192.0.2.50 lladdr 02:00:00:00:00:99 dev far0 nud stale")
+	n.must(order{Op: "announce", Spec: spec})
+	eventually(t, 5*time.Second, "the neighbour learns again", func() bool { return strings.Contains(peer.sh("ip neigh show 192.0.2.50"), mac) })
 	n.must(order{Op: "forget", Spec: spec})
 	if r := n.do(order{Op: "status", Spec: spec, Env: env}); r.State != "running" {
 		t.Errorf("forgotten by a restart: %s", r.State)

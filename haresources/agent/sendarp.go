@@ -19,13 +19,11 @@ type sendarp struct {
 	mark  marker
 	mu    sync.Mutex
 	timer *time.Timer
-	step  int
+	step  int // in the schedule, which is that of an address that this program adds itself
+	every time.Duration
 	sent  int
 	fail  error
 }
-
-// sendSchedule is when an address is announced after the start: as one that this program adds itself.
-var sendSchedule = []time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second}
 
 // openSendArp makes the agent.
 func openSendArp(env Environment, r haresources.Resource) (haresources.Agent, error) {
@@ -36,7 +34,19 @@ func openSendArp(env Environment, r haresources.Resource) (haresources.Agent, er
 	if err != nil {
 		return nil, err
 	}
-	return &sendarp{want: p, mark: newMarker(env, r)}, nil
+	return &sendarp{want: p, mark: newMarker(env, r), every: DefaultRefresh}, nil
+}
+
+// Configure reads the pragma announce-refresh.
+func (s *sendarp) Configure(pragma func(string) string) error {
+	every, err := pragmaTime(pragma, haresources.PragmaRefresh, DefaultRefresh)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.every = every
+	return nil
 }
 
 // withPrefix turns ADDRESS/INTERFACE, which is the form of the stock script, into ADDRESS/32/INTERFACE.
@@ -59,30 +69,36 @@ func (s *sendarp) Start(context.Context) error {
 	if err := s.announce(); err != nil {
 		return err
 	}
-	s.step = 1
+	s.step, s.fail = 0, nil
 	s.later()
 	return s.mark.set()
 }
 
-// later has the next announcement of the schedule sent; call it locked.
+// Adopt goes on announcing after a restart of the daemon.
+func (s *sendarp) Adopt(ctx context.Context) error { return s.Start(ctx) }
+
+// later has the next announcement sent, on the schedule and then for as long as the resource is held; call it locked.
 func (s *sendarp) later() {
-	if s.timer != nil {
-		s.timer.Stop()
+	s.halt()
+	pause := s.every
+	if s.step < len(pauses) {
+		pause = pauses[s.step]
 	}
-	if s.step >= len(sendSchedule) {
+	if pause == 0 {
 		return
 	}
-	s.timer = time.AfterFunc(sendSchedule[s.step]-sendSchedule[s.step-1], func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(pause, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.timer == nil {
-			return // stopped meanwhile
+		if s.timer != timer {
+			return // stopped or begun anew meanwhile
 		}
-		if s.fail = s.announce(); s.fail == nil {
-			s.step++
-			s.later()
-		}
+		s.fail = s.announce()
+		s.step++
+		s.later()
 	})
+	s.timer = timer
 }
 
 // announce sends both forms, if the address is still here.

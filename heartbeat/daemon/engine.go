@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hapair/haresources"
 	"hapair/heartbeat"
 	"hapair/heartbeat/config"
 	"hapair/heartbeat/link"
@@ -134,6 +135,9 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	e.media.settled(ctx, linksPatience)
 	if p.lease != nil {
 		e.leases = newLeases(ctx, p.lease, p.locator, e.in, p.log)
+		if m, ok := p.manager.(*haresources.Manager); ok {
+			m.Mutes = e.leases.protects
+		}
 		e.leases.keep()
 	}
 	conf := e.coreConfig(p.config)

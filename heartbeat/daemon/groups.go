@@ -35,6 +35,9 @@ type groups struct {
 	hurry  context.CancelFunc
 	queues map[string]*groupQueue
 	tasks  sync.WaitGroup
+
+	mu       sync.Mutex
+	prepared map[string]int // how often each group was prepared
 }
 
 // groupQueue is the work of one group.
@@ -46,7 +49,7 @@ type groupQueue struct {
 
 // newGroups makes workers for a manager, without hooks; ctx ends them.
 func newGroups(ctx context.Context, m manager, in *inbox, log *Log) *groups {
-	g := &groups{manager: m, hooks: newHookQueues(ctx, nil, log), in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}}
+	g := &groups{manager: m, hooks: newHookQueues(ctx, nil, log), in: in, log: log, ctx: ctx, queues: map[string]*groupQueue{}, prepared: map[string]int{}}
 	g.calm, g.hurry = context.WithCancel(ctx)
 	return g
 }
@@ -132,17 +135,26 @@ type preparer interface {
 	Prepare(ctx context.Context, group string, mute func(netip.Addr) bool) error
 }
 
-// preparedFor is how long a node that prepared for a group waits for it, before it goes back to what a standby node is.
-const preparedFor = 15 * time.Second
+// preparedFor is how long a node that prepared for a group waits for it, before it goes back to what a standby node is; preparedLonger is how
+// much longer than within the time in which it was to come, where that was known.
+const (
+	preparedFor    = 15 * time.Second
+	preparedLonger = 2 * time.Second
+)
 
 // prepare does a part of an Acquire, and has it undone where the group does not come.
-func (g *groups) prepare(ctx context.Context, group string) {
+func (g *groups) prepare(ctx context.Context, a heartbeat.Prepare) {
 	m, ok := g.manager.(preparer)
 	if !ok {
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, preparedFor)
+	group, wait := a.Group, preparedFor
+	if a.Within > 0 {
+		wait = a.Within + preparedLonger
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	last := g.preparedAgain(group)
 	var mute func(netip.Addr) bool
 	if g.mute != nil {
 		mute = g.mute(group)
@@ -150,7 +162,20 @@ func (g *groups) prepare(ctx context.Context, group string) {
 	if err := m.Prepare(limited, group, mute); err != nil && ctx.Err() == nil {
 		g.log.Errorf("Resource group %s could not be prepared for its hand-over: %v", group, err)
 	}
-	g.standBy(group, preparedFor)
+	g.standByIf(last, group, wait)
+}
+
+// preparedAgain counts a preparation of a group. The returned function tells whether it is still the last one.
+func (g *groups) preparedAgain(group string) (last func() bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.prepared[group]++
+	count := g.prepared[group]
+	return func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.prepared[group] == count
+	}
 }
 
 // standbyAfter is how long a node that starts waits before it makes groups ready that it does not hold: what it is to hold comes first.
@@ -158,6 +183,11 @@ const standbyAfter = 250 * time.Millisecond
 
 // standBy makes a group ready for its next change, after a while.
 func (g *groups) standBy(group string, after time.Duration) {
+	g.standByIf(func() bool { return true }, group, after)
+}
+
+// standByIf is standBy where a condition holds after that while.
+func (g *groups) standByIf(still func() bool, group string, after time.Duration) {
 	m, ok := g.manager.(stander)
 	if !ok {
 		return
@@ -166,6 +196,9 @@ func (g *groups) standBy(group string, after time.Duration) {
 		select {
 		case <-time.After(after):
 		case <-g.calm.Done():
+			return
+		}
+		if !still() {
 			return
 		}
 		err := m.Standby(g.calm, group)
@@ -195,7 +228,7 @@ func (g *groups) work(ctx context.Context, a heartbeat.Action) heartbeat.Done {
 		}
 		return heartbeat.Done{Op: a.Op, Running: running, Err: err}
 	case heartbeat.Prepare:
-		g.prepare(ctx, a.Group)
+		g.prepare(ctx, a)
 		return heartbeat.Done{Op: a.Op}
 	case heartbeat.Announce:
 		if err := g.manager.Announce(ctx, a.Group); err != nil {

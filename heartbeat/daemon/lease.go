@@ -252,12 +252,22 @@ func (l *leases) mute(group string) func(netip.Addr) bool {
 	if until, err := l.lease.Until(group); err != nil || until > host.ReadClocks().Boot {
 		return nil
 	}
+	return l.protects(group)
+}
+
+// protects says which addresses of a group answer only while its lease lasts, which the core ends with every release; nil for none.
+func (l *leases) protects(group string) func(netip.Addr) bool {
+	if l == nil || !l.usable.Load() {
+		return nil
+	}
 	l.mu.Lock()
 	places := l.where[group]
 	l.mu.Unlock()
-	return func(a netip.Addr) bool {
-		return slices.ContainsFunc(places, func(p haresources.Location) bool { return p.Addr == a })
+	protected := make(map[netip.Addr]bool, len(places))
+	for _, p := range places {
+		protected[p.Addr] = true
 	}
+	return func(a netip.Addr) bool { return protected[a] }
 }
 
 // drop ends all protection.
