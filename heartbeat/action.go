@@ -35,8 +35,9 @@ type Release struct {
 // Prepare asks for what can be done of an Acquire while the peer still holds the group; an Acquire or Release cuts it short. Answered
 // by Done, whose error keeps nothing from happening.
 type Prepare struct {
-	Op    OpID
-	Group string
+	Op     OpID
+	Group  string
+	Within time.Duration // the Acquire comes within this time, or probably not at all; 0 where a person or the peer has asked for it
 }
 
 // Examine asks whether anything of a group runs here. Answered by Done with Running.

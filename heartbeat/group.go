@@ -90,6 +90,7 @@ type group struct {
 	giveBy     time.Duration // an offer that nobody took is withdrawn then; a group that nobody made ready for is released then by a node that stops
 	prep       OpID          // running Prepare, 0 for none
 	prepBy     time.Duration // it is not waited for beyond this
+	foreseen   time.Duration // when the peer was last heard before the silence that it was prepared in
 	ready      bool          // prepared for the hand-over that is coming
 	failed     bool
 	retryAt    time.Duration

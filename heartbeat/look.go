@@ -62,6 +62,10 @@ func (n *Node) looked(ev Looked) {
 		return
 	}
 	l.op = 0
+	if n.looksAhead(ev) {
+		l.due = n.peer.deadAt()
+		return
+	}
 	if n.cfg.Fencing && n.peer.lastHeard == never && ev.Foreign != "" {
 		ev.Answered, ev.Foreign = true, "" // its hardware addresses are not known yet, and a wrong guess would shoot a node that serves
 	}

@@ -418,6 +418,7 @@ func (n *Node) watchSilence() {
 	n.classicTick()
 	n.watchIsolation()
 	n.watchPeer()
+	n.foresee()
 	n.followCalm()
 	n.watchMirrors()
 	for _, l := range n.links {

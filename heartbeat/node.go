@@ -229,6 +229,7 @@ func (n *Node) nextWake() Instant {
 	}
 	n.peer.deadlines(n, sooner)
 	n.probeDeadline(sooner)
+	n.foresightDeadline(sooner)
 	n.mirrorDeadline(sooner)
 	n.look.deadlines(sooner)
 	n.isolationDeadline(sooner)

@@ -22,7 +22,7 @@ func TestEveryStateIsReachedAndLeft(t *testing.T) {
 // TestSimulationWalksEveryEdge shows that the simulation leaves no step of the table untried.
 func TestSimulationWalksEveryEdge(t *testing.T) {
 	taken := map[string]bool{}
-	for seed := range uint64(150) {
+	for seed := range uint64(200) {
 		w := simulate(seed)
 		for step, is := range w.walked {
 			taken[step] = taken[step] || is
