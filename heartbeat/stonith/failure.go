@@ -111,13 +111,27 @@ func causeOf(lines []string) (cause Cause, line string) {
 		for _, l := range lines {
 			lower := strings.ToLower(l)
 			for _, w := range c.words {
-				if strings.Contains(lower, w) {
-					return c.cause, l
+				if !strings.Contains(lower, w) {
+					continue
 				}
+				if c.cause == CauseCredentials && saysUnreachable(lower) {
+					return CauseUnreachable, l // "login failed: connection timed out"
+				}
+				return c.cause, l
 			}
 		}
 	}
 	return CauseOther, ""
+}
+
+// saysUnreachable tells that nobody was there to log in to.
+func saysUnreachable(line string) bool {
+	for _, w := range []string{"connection refused", "no route to host", "timed out", "network is unreachable", "could not resolve"} {
+		if strings.Contains(line, w) {
+			return true
+		}
+	}
+	return false
 }
 
 // classify turns the end of a program into a Failure. args is what it was asked.

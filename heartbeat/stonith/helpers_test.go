@@ -90,7 +90,7 @@ gethosts) for h in $hostlist; do echo $h; done ;;
 status) [ -d "$bench" ] || { echo "no such bench: connection refused" >&2; exit 1; } ;;
 reset|off)
 	for h in $hostlist; do
-		[ "$h" = "$2" ] && [ -d "$bench" ] && { echo "$1" >>"$bench/calls"; echo off >"$bench/machine.$2"; exit 0; }
+		[ "$h" = "$2" ] && [ -d "$bench" ] && { echo "$1" >>"$bench/calls"; echo off >"$bench/new.$$"; mv "$bench/new.$$" "$bench/machine.$2"; exit 0; }
 	done
 	exit 1 ;;
 on) echo on >"$bench/machine.$2" ;;
@@ -130,7 +130,7 @@ X
 	;;
 monitor) [ -d "$bench" ] || { echo "Unable to connect/login to fencing device" >&2; exit 1; } ;;
 status) if [ "$(cat "$bench/machine.$plug" 2>/dev/null)" = off ]; then echo "Status: OFF"; exit 2; fi; echo "Status: ON" ;;
-off|on|reboot) cd "$bench" || exit 1; echo "$action" >>"$bench/calls"; [ -n "$lie" ] || echo "$action" >"$bench/machine.$plug"; echo "Success: $action" ;;
+off|on|reboot) cd "$bench" || exit 1; echo "$action" >>"$bench/calls"; [ -n "$lie" ] || { echo "$action" >"$bench/new.$$"; mv "$bench/new.$$" "$bench/machine.$plug"; }; echo "Success: $action" ;;
 *) echo "Failed: Unrecognised action" >&2; exit 1 ;;
 esac
 `

@@ -82,6 +82,7 @@ func TestFailuresAreNamed(t *testing.T) {
 	b.script(t, "open", "exit 0", 0o775)
 	b.script(t, "world", "exit 0", 0o757)
 	b.script(t, "denied", `case $1 in getconfignames) echo hostlist ;; *) echo "Login failed: Permission denied" >&2; exit 1 ;; esac`, 0o755)
+	b.script(t, "late", `case $1 in getconfignames) echo hostlist ;; *) echo "login failed: connection timed out" >&2; exit 1 ;; esac`, 0o755)
 	b.script(t, "logs", `case $1 in getconfignames) echo hostlist ;; *) echo "ERROR: ipmitool not installed" >>$HA_LOGFILE; exit 1 ;; esac`, 0o755)
 	b.script(t, "killed", `case $1 in getconfignames) echo hostlist ;; *) kill -9 $$ ;; esac`, 0o755)
 	b.script(t, "fence_bench", agentScript, 0o755)
@@ -109,6 +110,7 @@ func TestFailuresAreNamed(t *testing.T) {
 		{"external/bench", "", "/nonexistent/params", stonith.CauseFile, "no such file"},
 		{"external/asleep", "beta", "", stonith.CauseTimeout, "status: no answer in 700ms"},
 		{"external/denied", "beta", "", stonith.CauseCredentials, "Permission denied"},
+		{"external/late", "beta", "", stonith.CauseUnreachable, "check the device's address"},
 		{"external/logs", "beta", "", stonith.CauseProgram, "ipmitool not installed"},
 		{"external/killed", "beta", "", stonith.CauseOther, "ended by signal 9"},
 		{"fence_bench", "", "", stonith.CauseParameter, "parameter bench is missing"},
