@@ -123,11 +123,13 @@ type Report struct {
 type Persist struct {
 	Epochs      map[string]uint64
 	Held        []string
-	Runs        []string // of which something may run
-	StartFenced bool     // see Boot
-	Fences      int      // see Boot
-	MaybeShot   bool     // see Boot
-	Clean       bool     // see Boot
+	Runs        []string      // of which something may run
+	StartFenced bool          // see Boot
+	Fences      int           // see Boot
+	MaybeShot   bool          // see Boot
+	DeviceTook  time.Duration // see Boot
+	PausedUntil time.Duration // see Boot
+	Clean       bool          // see Boot
 }
 
 // Halt ends the daemon. Released says whether the resources were stopped (a polite stop) or left running.

@@ -126,6 +126,12 @@ type Boot struct {
 	// peer probably came first and lives.
 	MaybeShot bool
 
+	// PausedUntil is when a pause ends that was asked for in an earlier run of this boot of the machine, on the boot clock; 0 for none.
+	PausedUntil time.Duration
+
+	// DeviceTook is how long the device took when it last had the peer off; 0 for never.
+	DeviceTook time.Duration
+
 	// Fences is how often the peer was reset since it was last heard for Config.FenceCalm without a break.
 	Fences int
 }

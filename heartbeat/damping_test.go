@@ -178,3 +178,74 @@ var errStuck = stuckError("busy")
 type stuckError string
 
 func (e stuckError) Error() string { return string(e) }
+
+// TestCutOffInterface: a node whose interface for a group has lost its carrier hands that group over, and only that; where both have, nothing
+// moves; a person may have it there all the same.
+func TestCutOffInterface(t *testing.T) {
+	w := flapper(0)
+	w.boot(t)
+	const group = "10.0.0.1"
+	owner := func(want string) {
+		t.Helper()
+		w.run(w.now + 8*time.Second)
+		if got := w.owners(group); strings.Join(got, " ") != want || w.fault != "" {
+			t.Fatalf("runs on %v, want %s; %s\n%s", got, want, w.fault, strings.Join(w.trace, "\n"))
+		}
+	}
+	alpha, beta := w.nodes[0], w.nodes[1]
+	cut := func(m *machine, reason string, absent bool) {
+		m.step(heartbeat.Unfit{Group: group, Reason: reason, Absent: absent})
+	}
+	settling := func(m *machine) {
+		m.step(heartbeat.Unfit{Group: group, Reason: "eth0 has no carrier", Settling: true})
+	}
+	settling(alpha)
+	owner("alpha") // it may be for a moment
+	settling(beta)
+	cut(alpha, "eth0 has no carrier", false) // a switch has lost its power, and alpha's patience ends first
+	owner("alpha")
+	settling(beta) // it is back, beta's port is the first
+	owner("alpha")
+	cut(alpha, "", false)
+	cut(beta, "", false)
+	owner("alpha")
+	cut(alpha, "eth0 has no carrier", false)
+	owner("beta")
+	if last := alpha.alarms[len(alpha.alarms)-1]; last.Text != "eth0 has no carrier: 10.0.0.1 reaches nobody from this node" {
+		t.Errorf("alarm %+v", last)
+	}
+	cut(beta, "eth0 has no carrier", false)
+	owner("beta") // both: nothing moves
+	cut(alpha, "", false)
+	owner("alpha")
+	cut(beta, "", false)
+	cut(beta, "eth0 is down", true)
+	cut(alpha, "eth0 is down", true)
+	owner("beta") // an idle node's interface may be down for good reason
+	cut(alpha, "", false)
+	cut(beta, "", false)
+	owner("alpha")
+	cut(alpha, "eth0 has no carrier", false)
+	owner("beta")
+	if err := alpha.ask(heartbeat.RequestTakeover); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now + 500*time.Millisecond)
+	if got := w.owners(group); strings.Join(got, " ") != "alpha" {
+		t.Errorf("a person wants it here all the same, it runs on %v", got)
+	}
+	cut(alpha, "", false)
+	owner("alpha")
+	if err := beta.pause(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now + time.Second)
+	cut(alpha, "eth0 has no carrier", false)
+	owner("alpha") // a switch restarts
+	w.run(w.now + time.Minute)
+	owner("beta") // and does not come back
+	alpha.powerCut()
+	w.run(w.now + 20*time.Second)
+	cut(beta, "eth0 has no carrier", false)
+	owner("beta")
+}

@@ -10,8 +10,11 @@ import (
 // other waits. A node that hears no ping target never shoots, and a node that comes up without hearing its peer shoots once at most, so that
 // no exchange of resets survives a reboot.
 
-// deviceTimeUnknown stands for the time a device takes until it was measured.
+// deviceTimeUnknown stands for the time a device takes until it was measured, or its check.
 const deviceTimeUnknown = 5 * time.Second
+
+// deviceTimeMost bounds what is learnt of a device: some wait for a person.
+const deviceTimeMost = time.Minute
 
 // fencing is what is known of the certainty that the peer is off, since it was last heard.
 type fencing struct {
@@ -110,13 +113,19 @@ func (n *Node) fenceWaits() string {
 	if n.cutOff() {
 		n.fence.scheduled = false
 		n.fence.notBefore = n.now.Mono + n.peer.deadtime
-		return "no ping node answers either: this node may be the one that is cut off"
+		return whyCutOff
 	}
 	if !n.free() {
+		if n.look.answered {
+			return n.peer.name + " still answers on the service network: its heartbeat links are broken, the node is not"
+		}
 		return "looking whether " + n.peer.name + " still answers on the service network"
 	}
 	return ""
 }
+
+// whyCutOff is why a node does not fence that may be the one which nobody hears.
+const whyCutOff = "no ping node answers either: this node may be the one that is cut off"
 
 // cutOff tells that no ping node answers, where there are some: this node may be the one that is cut off.
 func (n *Node) cutOff() bool {
@@ -192,9 +201,7 @@ func (n *Node) waitFor(why string) {
 	f.waiting = why
 	switch {
 	case why == "":
-		if f.lastFail == "" {
-			n.alarm(alarmFence, "")
-		}
+		n.alarm(alarmFence, n.failedFence())
 	case why == n.startWaits():
 		n.transition(Crit, why, "Node %s was not heard since this node started: nothing is taken over. If it is certainly off, run `heartbeat confirm-dead %s`",
 			p.name, p.name)
@@ -205,8 +212,12 @@ func (n *Node) waitFor(why string) {
 			"`heartbeat fence reboot --yes` resets it", p.name, p.name)
 		n.alarm(alarmFence, fmt.Sprintf("%s: it is not reset again and nothing is taken over; if it is certainly off, run `heartbeat confirm-dead %s`; "+
 			"`heartbeat fence reboot --yes` resets it", why, p.name))
+	case why == whyCutOff:
+		n.transition(Crit, why, "Node %s is not reset and nothing is taken over until a ping node answers", p.name)
+		n.alarm(alarmFence, fmt.Sprintf("%s is not reset and nothing is taken over (%s); if %s is certainly off, run `heartbeat confirm-dead %s`", p.name, why, p.name, p.name))
 	default:
-		n.report(Info, "Node %s is not reset yet: %s", p.name, why)
+		n.reportLimited("not yet: "+why, Info, "Node %s is not reset yet: %s", p.name, why)
+		n.alarm(alarmFence, n.failedFence()) // what a person had to be called for before is over
 	}
 }
 
@@ -215,7 +226,7 @@ func (n *Node) fenceDone(err error) {
 	f := &n.fence
 	f.op = 0
 	if err == nil {
-		n.deviceTime = max(n.deviceTime, n.now.Mono-f.began)
+		n.deviceFenced(n.now.Mono - f.began)
 		n.transition(Info, "the device confirmed it", "node %s now reset.", n.peer.name)
 		n.peerIsOff("the device confirmed that it was reset")
 		return
@@ -225,8 +236,16 @@ func (n *Node) fenceDone(err error) {
 	f.lastFail = err.Error()
 	n.transition(Crit, f.lastFail, "STONITH of %s failed: nothing is taken over. Retrying in %v; "+
 		"if the node is certainly off, run `heartbeat confirm-dead %s`", n.peer.name, backoff, n.peer.name)
-	n.alarm(alarmFence, fmt.Sprintf("STONITH of %s failed, nothing is taken over (%s); if the node is certainly off, run `heartbeat confirm-dead %s`",
-		n.peer.name, f.lastFail, n.peer.name))
+	n.alarm(alarmFence, n.failedFence())
+}
+
+// failedFence is the alarm about the last attempt, "" where it did not fail.
+func (n *Node) failedFence() string {
+	if n.fence.lastFail == "" {
+		return ""
+	}
+	return fmt.Sprintf("STONITH of %s failed, nothing is taken over (%s); if the node is certainly off, run `heartbeat confirm-dead %s`",
+		n.peer.name, n.fence.lastFail, n.peer.name)
 }
 
 // fenceBackoff is the time between an attempt that failed and the next. From the tenth on it is long enough for a machine to boot: the device
@@ -280,14 +299,25 @@ func (n *Node) confirmDead(ev Request) error {
 	n.forgetFences("confirmed by " + ev.By)
 	n.transition(Warn, "confirmed by "+ev.By, "Node %s is off", p.name)
 	n.peerIsOff(ev.By + " confirmed that it is off")
-	n.look = looking{done: true}
+	n.endLook(true)
 	return nil
 }
 
-// deviceChecked learns how long the device takes.
+// deviceChecked learns how long the device takes to say that it works. Its work takes longer, if that was never measured.
 func (n *Node) deviceChecked(took time.Duration) {
-	n.deviceTime = max(took, time.Millisecond)
+	n.deviceCheck = max(took, time.Millisecond)
 }
+
+// deviceFenced learns how long it really took, and keeps that: a check is sooner done.
+func (n *Node) deviceFenced(took time.Duration) {
+	if took = min(max(took, time.Millisecond).Truncate(time.Millisecond), deviceTimeMost); took != n.boot.DeviceTook {
+		n.boot.DeviceTook = took
+		n.persist()
+	}
+}
+
+// deviceTime is how long this node's device is known to take, 0 while nothing is.
+func (n *Node) deviceTime() time.Duration { return max(n.deviceCheck, n.boot.DeviceTook) }
 
 // alarmFence is the key of the alarm about fencing.
 const alarmFence = "fence"

@@ -36,12 +36,12 @@ func (n *Node) suspectBeingShot(yes bool) {
 	}
 }
 
-// fencePatience is the configured delay, or what follows from the device.
+// fencePatience is the configured delay, or what follows from the device: from the slower one, since it is the peer's that this node waits for.
 func (n *Node) fencePatience() time.Duration {
 	if n.cfg.FenceDelay >= 0 {
 		return n.cfg.FenceDelay
 	}
-	took := n.deviceTime
+	took := max(n.deviceTime(), n.peer.deviceTime)
 	if took == 0 {
 		took = deviceTimeUnknown
 	}

@@ -198,24 +198,6 @@ func TestConfirmDeadBeforeInitdead(t *testing.T) {
 	}
 }
 
-// ask makes a request and returns its answer.
-func (m *machine) ask(kind heartbeat.RequestKind) error {
-	return m.askFor(heartbeat.Request{Kind: kind})
-}
-
-func (m *machine) askFor(r heartbeat.Request) (err error) {
-	r.ID, r.By = 9999, "test"
-	for _, a := range m.node.Step(m.w.instant(), r) {
-		if r, ok := a.(heartbeat.Reply); ok {
-			err = r.Err
-			continue
-		}
-		m.perform(a)
-	}
-	m.step(heartbeat.Tick{})
-	return err
-}
-
 func TestFailedDeviceIsToldAndTriedAgain(t *testing.T) {
 	w := fencedPair(t, options{device: deviceFails, deviceTime: time.Second}, nil)
 	beta := w.nodes[1]
@@ -483,4 +465,87 @@ func TestFencedGroupWaitsForThePeersWatchdog(t *testing.T) {
 	if after := took - w.nodes[1].heard; after < 3*time.Second || after > 3010*time.Millisecond {
 		t.Errorf("taken %v after the last heartbeat, want 3s", after)
 	}
+}
+
+// TestDelayFollowsTheSlowerDevice: the standby waits for the active node's device, which resets it if both live; and a device that took long
+// to reset is not taken for a fast one because it answers checks at once.
+func TestDelayFollowsTheSlowerDevice(t *testing.T) {
+	w := fencedPair(t, options{device: deviceWorks, fenceDelay: -1, deviceTime: 3 * time.Second}, nil)
+	alpha, beta := w.nodes[0], w.nodes[1]
+	beta.step(heartbeat.DeviceChecked{Took: 200 * time.Millisecond})
+	w.run(w.now + time.Second)
+	if got := beta.node.Status().Fencing.Delay; got != 1400*time.Millisecond {
+		t.Errorf("delay %v, want twice 0.2 s and a second", got)
+	}
+	alpha.step(heartbeat.DeviceChecked{Took: 2 * time.Second})
+	w.run(w.now + time.Second)
+	if got := beta.node.Status().Fencing.Delay; got != 5*time.Second {
+		t.Errorf("delay %v, want twice alpha's 2 s and a second", got)
+	}
+	alpha.powerCut()
+	w.await(t, 20*time.Second, "beta takes over", func() bool { return w.owner() == "beta" })
+	beta.step(heartbeat.DeviceChecked{Took: 200 * time.Millisecond})
+	if got := beta.node.Status().Fencing.Delay; got != 7*time.Second {
+		t.Errorf("delay %v, want twice the 3 s that the reset took and a second", got)
+	}
+	beta.kill()
+	beta.start()
+	beta.step(heartbeat.DeviceChecked{Took: 200 * time.Millisecond})
+	if got := beta.node.Status().Fencing.Delay; got != 7*time.Second {
+		t.Errorf("after a restart the delay is %v", got)
+	}
+}
+
+// TestCutOffStandbyCallsAPerson: nobody serves, and nothing but a ping node's answer or a person ends that.
+func TestCutOffStandbyCallsAPerson(t *testing.T) {
+	up := [2]bool{true, true}
+	w := fencedPair(t, options{device: deviceWorks}, func(w *world) { w.pings(&up) })
+	beta := w.nodes[1]
+	up = [2]bool{}
+	w.run(w.now + 5*time.Second)
+	w.nodes[0].powerCut()
+	w.run(w.now + 5*time.Second)
+	last := beta.alarms[len(beta.alarms)-1]
+	if w.owner() != "" || len(w.shots) != 0 || !strings.Contains(last.Text, "no ping node answers either") || !strings.Contains(last.Text, "`heartbeat confirm-dead alpha`") {
+		t.Errorf("it runs on %q, %d shots, alarm %+v", w.owner(), len(w.shots), last)
+	}
+	up = [2]bool{true, true}
+	w.run(w.now + 5*time.Second)
+	last = beta.alarms[len(beta.alarms)-1]
+	if w.owner() != "beta" || last.Text != "" {
+		t.Errorf("the ping node answers again, it runs on %q, alarm %+v", w.owner(), last)
+	}
+}
+
+// TestBrokenLinksCallAPerson: the peer answers on the service network, so nothing is taken over, which only mended links end.
+func TestBrokenLinksCallAPerson(t *testing.T) {
+	for _, fencing := range []bool{false, true} {
+		w := fencedPair(t, options{device: deviceFails, lease: true}, func(w *world) {
+			w.cfg.Look, w.cfg.Lease, w.cfg.Fencing = true, 900*time.Millisecond, fencing
+			w.opt.fencing = fencing
+		})
+		beta := w.nodes[1]
+		w.cutLinks(true)
+		w.run(w.now + 5*time.Second)
+		if last := beta.alarms[len(beta.alarms)-1]; w.owner() != "alpha" || !strings.Contains(last.Text, "mend the links") {
+			t.Errorf("it runs on %q, alarm %+v", w.owner(), last)
+		}
+		w.cutLinks(false)
+		w.run(w.now + time.Second)
+		for _, a := range beta.alarms {
+			if last := lastOf(beta.alarms, a.Key); last != "" {
+				t.Errorf("alarm %s stands: %s", a.Key, last)
+			}
+		}
+	}
+}
+
+// lastOf is the text that an alarm has now.
+func lastOf(list []heartbeat.Alarm, key string) (text string) {
+	for _, a := range list {
+		if a.Key == key {
+			text = a.Text
+		}
+	}
+	return text
 }

@@ -110,8 +110,11 @@ type group struct {
 	leastPings bool // given to a peer that reaches more ping nodes: see ipfail.go
 	handed     bool // with a Linux-HA peer: its failure has been answered by a hand-over
 
-	damp damping
-	ill  bool // offered because this node is not fit
+	damp                 damping
+	ill                  bool   // offered because this node is not fit
+	accepted             string // what spoke against this node when a person wanted the group here all the same
+	cutSettling, cutTold bool   // see Unfit; it was reported
+	cut                  string // why it reaches nobody here; "" where it may
 }
 
 func (g *group) deadlines(n *Node, sooner func(time.Duration)) {
@@ -157,7 +160,10 @@ func (n *Node) examine(g *group) {
 func (n *Node) acquire(g *group, reason string) {
 	g.epoch = max(g.epoch, g.peerEpoch) + 1
 	g.op = n.op()
-	g.damp.byHand = g.asked
+	g.damp.byHand, g.accepted = g.asked, ""
+	if g.asked {
+		g.accepted = n.unfitFor(g)
+	}
 	g.asked, g.given, g.giveBy = false, false, 0
 	g.wish, g.ready, g.prepBy = wishNone, false, 0
 	n.set(g, holdAcquiring, reason)
@@ -177,7 +183,8 @@ func (n *Node) release(g *group, reason string) {
 
 // persist asks that the epochs and what is held be kept for the next start.
 func (n *Node) persist() {
-	p := Persist{Epochs: make(map[string]uint64, len(n.groups)), StartFenced: n.boot.StartFenced, Fences: n.boot.Fences, MaybeShot: n.boot.MaybeShot, Clean: n.stop.halted && n.boot.Clean}
+	p := Persist{Epochs: make(map[string]uint64, len(n.groups)), StartFenced: n.boot.StartFenced, Fences: n.boot.Fences, MaybeShot: n.boot.MaybeShot, DeviceTook: n.boot.DeviceTook,
+		PausedUntil: n.pause.until, Clean: n.stop.halted && n.boot.Clean}
 	for _, g := range n.groups {
 		p.Epochs[g.Name] = g.epoch
 		if g.hold.owns() || (g.hold == holdAdopting || g.hold == holdUnknown) && g.was {

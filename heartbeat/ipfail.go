@@ -93,6 +93,9 @@ func (n *Node) compareConnections() {
 		s.compared, s.ours, s.theirs = true, ours, theirs
 		n.connectionsChanged()
 	}
+	if n.pausedFor() > 0 {
+		return // a switch that restarts takes ping nodes from one node and not from the other
+	}
 	due := n.now.Mono >= s.giveAt || s.giving && !n.serves()
 	if n.peer.kind == kindOurs && n.peer.hello.pingsAge >= 0 && !s.giving {
 		due = n.peerStillReaches()

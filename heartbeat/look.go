@@ -1,6 +1,9 @@
 package heartbeat
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Look before you leap: before a node takes over from a silent peer it asks on the service network whether that peer still answers for its
 // addresses. If it does, the heartbeat links are broken and not the peer, and nothing is taken. An answer proves life only where the peer's right to
@@ -21,6 +24,15 @@ const (
 	looksTried = 5
 	lookAgain  = 20 * time.Millisecond
 )
+
+// alarmLook is the key of the alarm about a silent peer that still answers.
+const alarmLook = "look"
+
+// endLook forgets what was heard on the service network: the peer is there, has left, or is certainly off.
+func (n *Node) endLook(done bool) {
+	n.look = looking{done: done}
+	n.alarm(alarmLook, "")
+}
 
 func (l *looking) deadlines(sooner func(time.Duration)) {
 	if (l.answered || l.failures > 0) && l.op == 0 && !l.done {
@@ -82,6 +94,7 @@ func (n *Node) looked(ev Looked) {
 	}
 	l.failures = 0
 	if !ev.Answered {
+		n.alarm(alarmLook, "")
 		if l.answered {
 			n.transition(Info, "nobody answers any more", "%s no longer answers on the service network", n.peer.name)
 		}
@@ -93,6 +106,7 @@ func (n *Node) looked(ev Looked) {
 		l.answered = true
 		n.transition(Crit, "it still answers for its addresses on the service network",
 			"The heartbeat links to %s are broken, the node is not: nothing is taken over. Mend the links", n.peer.name)
+		n.alarm(alarmLook, fmt.Sprintf("the heartbeat links to %s are broken, the node is not: it still answers for its addresses on the service network, and nothing is taken over; mend the links", n.peer.name))
 	}
 }
 

@@ -72,6 +72,7 @@ type peer struct {
 	clockAhead time.Duration // of its wall clock before this node's, as its last status told
 	leased     bool          // its right to answer ends with its daemon
 	watchdog   time.Duration // its machine is reset when its daemon does not run for so long; 0 for no watchdog
+	deviceTime time.Duration // how long its fencing device takes to reset this node; 0 while it does not say
 	idle       bool          // when it died it certainly held nothing
 	acked      uint64        // the newest version of our statement that it has processed
 }
@@ -84,7 +85,7 @@ func newPeer(cfg Config) peer {
 func (p *peer) newRun(m wire.Message) {
 	kept := *p
 	*p = peer{name: kept.name, life: kept.life, lastHeard: kept.lastHeard, lastGap: never, woken: never, deadtime: kept.deadtime, uuid: kept.uuid,
-		notBefore: kept.notBefore, back: kept.back}
+		notBefore: kept.notBefore, back: kept.back, deviceTime: kept.deviceTime}
 	if p.life == lifeLeft {
 		p.life = lifeDead
 	}
@@ -377,7 +378,7 @@ func (n *Node) peerAppears() {
 		n.boot.StartFenced = false
 		n.persist()
 	}
-	n.look = looking{}
+	n.endLook(false)
 	n.changed()
 	switch was {
 	case lifeUnknown:

@@ -44,12 +44,12 @@ type Node struct {
 	statusDue time.Duration
 	announce  bool // something changed that the peer should hear now, not at the next keepalive
 
-	fence      fencing
-	pause      pausing
-	maybeShot  bool              // the run before was probably ended by the peer's device, see Boot.MaybeShot; until the peer is heard
-	startFence bool              // this run has begun to fence a peer that was not heard since its start
-	deviceTime time.Duration     // measured; 0 before
-	alarms     map[string]string // standing, by key
+	fence       fencing
+	pause       pausing
+	maybeShot   bool              // the run before was probably ended by the peer's device, see Boot.MaybeShot; until the peer is heard
+	startFence  bool              // this run has begun to fence a peer that was not heard since its start
+	deviceCheck time.Duration     // how long the device's last check took that succeeded; 0 before
+	alarms      map[string]string // standing, by key
 
 	mirror    mirroring
 	look      looking
@@ -89,6 +89,7 @@ func New(cfg Config, boot Boot, now Instant) (*Node, error) {
 	n.boot.MaybeShot = n.maybeShot
 	n.nonce = n.rng.Uint64() | 1
 	n.version = 1
+	n.resumePause()
 	n.tx.status = now
 	n.peer = newPeer(cfg)
 	n.statusDue = now.Mono

@@ -57,7 +57,15 @@ func (n *Node) requestPause(ev Request) error {
 	n.changed()
 	n.pause.since = n.version
 	n.followPause()
+	n.persist()
 	return nil
+}
+
+// resumePause goes on with a pause that was asked for before this daemon was started anew: what it is for may not be over.
+func (n *Node) resumePause() {
+	if n.boot.PausedUntil > n.now.Boot && n.cfg.Peer != "" {
+		n.pause.until, n.pause.by, n.pause.since = min(n.boot.PausedUntil, n.now.Boot+PauseLongest), "a person before the restart of this daemon", n.version
+	}
 }
 
 // peerPause takes what the peer says of its own pause.

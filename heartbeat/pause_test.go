@@ -128,3 +128,49 @@ func TestFrozenBeyondThePause(t *testing.T) {
 		t.Errorf("it runs on %q", w.owner())
 	}
 }
+
+// TestPauseOutlivesTheDaemon: who paused takeovers and then restarts a daemon, for an upgrade say, still has them paused; another boot of the
+// machine has its own clock, and no pause.
+func TestPauseOutlivesTheDaemon(t *testing.T) {
+	w := fencedPair(t, options{device: deviceWorks}, nil)
+	alpha := w.nodes[0]
+	if err := alpha.pause(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now + time.Second)
+	alpha.kill()
+	alpha.start()
+	w.run(w.now + 2*time.Second)
+	for _, m := range w.nodes {
+		if left := m.node.Status().Paused; left < 56*time.Second || left > 58*time.Second {
+			t.Errorf("%s says that %v are left", m.name, left)
+		}
+	}
+	if err := alpha.pause(0); err != nil {
+		t.Fatal(err)
+	}
+	alpha.kill()
+	alpha.start()
+	w.run(w.now + 2*time.Second)
+	for _, m := range w.nodes {
+		if left := m.node.Status().Paused; left != 0 {
+			t.Errorf("%s says that %v are left of a pause that was ended", m.name, left)
+		}
+	}
+}
+
+// TestPauseSuspendsIPFail: a switch restarts that leads one of the nodes to the ping node.
+func TestPauseSuspendsIPFail(t *testing.T) {
+	up := [2]bool{true, true}
+	w := fencedPair(t, options{device: deviceWorks}, func(w *world) { w.pings(&up); w.cfg.IPFail = true })
+	if err := w.nodes[1].pause(20 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.now + time.Second)
+	up[0] = false
+	w.run(w.now + 15*time.Second)
+	if w.owner() != "alpha" {
+		t.Errorf("in the pause it runs on %q", w.owner())
+	}
+	w.await(t, 10*time.Second, "beta, which reaches more, takes over after the pause", func() bool { return w.owner() == "beta" })
+}

@@ -99,7 +99,7 @@ func (n *Node) standby(ev Request) error {
 	}
 	for _, g := range list {
 		if g.hold.owns() && g.peerWish == wishUnable && g.peerHold == holdIdle {
-			return fmt.Errorf("%s cannot run %s now (it failed there): see `heartbeat status` on %s, then `heartbeat resource cleanup` there",
+			return fmt.Errorf("%s cannot run %s now (it failed there, or that node is not fit for it): see `heartbeat status` on %s, then `heartbeat resource cleanup` there",
 				n.peer.name, g.Name, n.peer.name)
 		}
 	}

@@ -212,7 +212,7 @@ func (w *world) trouble(rounds int) {
 			if w.echo != nil && w.rng.IntN(2) == 0 {
 				w.deafen(w.nodes[w.rng.IntN(2)], length)
 			}
-			switch w.rng.IntN(6) {
+			switch w.rng.IntN(8) {
 			case 0:
 				w.logf("power cut of %s", m.name)
 				m.powerCut()
@@ -227,6 +227,13 @@ func (w *world) trouble(rounds int) {
 			case 3:
 				m.request(heartbeat.RequestStop, "")
 				w.at(length, m.start)
+			case 4:
+				w.unplug(m, length)
+			case 5:
+				if m.node != nil && !m.paused {
+					w.logf("%s asks for a pause of %v", m.name, length)
+					m.askFor(heartbeat.Request{Kind: heartbeat.RequestPause, For: length})
+				}
 			default:
 				w.logf("all links cut for %v", length)
 				w.cut(length, 0, 1)
@@ -234,6 +241,37 @@ func (w *world) trouble(rounds int) {
 		})
 		at += 10*d + w.upTo(8*d)
 	}
+}
+
+// unplug takes the carrier of a group's interface away for a while. A daemon that starts meanwhile is told too.
+func (w *world) unplug(m *machine, length time.Duration) {
+	group := w.cfg.Groups[w.rng.IntN(len(w.cfg.Groups))].Name
+	w.logf("what %s serves on has no carrier on %s for %v", group, m.name, length)
+	tell := func(after time.Duration, reason string, settling bool) {
+		w.at(after, func() { m.complete(heartbeat.Unfit{Group: group, Reason: reason, Settling: settling}) })
+	}
+	tell(0, "no carrier", true)
+	tell(w.opt.deadtime, "no carrier", false)
+	tell(length, "no carrier", true)
+	tell(length+w.opt.deadtime, "", false)
+}
+
+// ask makes a request and returns its answer.
+func (m *machine) ask(kind heartbeat.RequestKind) error {
+	return m.askFor(heartbeat.Request{Kind: kind})
+}
+
+func (m *machine) askFor(r heartbeat.Request) (err error) {
+	r.ID, r.By = 9999, "test"
+	for _, a := range m.node.Step(m.w.instant(), r) {
+		if r, ok := a.(heartbeat.Reply); ok {
+			err = r.Err
+			continue
+		}
+		m.perform(a)
+	}
+	m.step(heartbeat.Tick{})
+	return err
 }
 
 // cut takes away all links in some directions, for a while.

@@ -375,6 +375,7 @@ func (m *machine) perform(a heartbeat.Action) {
 	case heartbeat.Persist:
 		m.boot.Epochs, m.boot.Held = a.Epochs, a.Held
 		m.boot.StartFenced, m.boot.Fences, m.boot.MaybeShot, m.boot.Clean = a.StartFenced, a.Fences, a.MaybeShot, a.Clean
+		m.boot.DeviceTook, m.boot.PausedUntil = a.DeviceTook, a.PausedUntil
 	case heartbeat.Halt:
 		w.logf("%s halts, released %v: %s", m.name, a.Released, a.Reason)
 		if a.Released {

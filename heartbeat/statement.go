@@ -12,13 +12,13 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS q=AGE a=HASH,… m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS q=AGE d=DEVICE a=HASH,… m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
 // milliseconds the sender has not heard the peer; w after how many milliseconds its watchdog resets it; z for how many more milliseconds it
 // wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; q how many milliseconds ago the last of
-// these to answer did; a the groups that a person asked it to take; m the number of the sender's newest
+// these to answer did; d how many milliseconds its fencing device takes; a the groups that a person asked it to take; m the number of the sender's newest
 // message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
 //
 // The statement itself, one entry a group, travels in a second field until the peer has acknowledged its version:
@@ -58,6 +58,7 @@ type hello struct {
 	gone           bool
 	leased         bool
 	watchdog       time.Duration // 0 for none
+	device         time.Duration // how long its fencing device takes; 0 when it does not say
 	pause          time.Duration // for how much longer a pause asked for there lasts; 0 for none
 }
 
@@ -98,6 +99,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.pingsAge = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "z":
 			h.pause = time.Duration(min(number, 1<<40)) * time.Millisecond
+		case "d":
+			h.device = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "w":
 			h.watchdog = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "h":
@@ -128,6 +131,9 @@ func (n *Node) hello() string {
 	}
 	if count, known := n.pingCount(); known {
 		fmt.Fprintf(&b, " p=%x q=%x", count+1, n.pingsAge().Milliseconds()+1)
+	}
+	if took := n.deviceTime(); n.cfg.Fencing && took > 0 {
+		fmt.Fprintf(&b, " d=%x", max(1, took.Milliseconds()))
 	}
 	if left := n.pause.until - n.now.Boot; n.pause.until > 0 && left > 0 {
 		fmt.Fprintf(&b, " z=%x", max(1, left.Milliseconds()))
@@ -213,7 +219,7 @@ func (n *Node) greet(h hello, m wire.Message) {
 		n.announce = true // it wants to see its challenge echoed
 	}
 	p.hello = h
-	p.leased, p.watchdog = h.leased, h.watchdog
+	p.leased, p.watchdog, p.deviceTime = h.leased, h.watchdog, h.device
 	p.lastStatus = n.now.Mono
 	p.pinged = never
 	if h.pingsAge >= 0 && n.now.Mono >= n.listenUntil {

@@ -335,6 +335,7 @@ func (n *Node) peerLeft() {
 	p.life = lifeLeft
 	n.announce = true
 	n.endFencing()
+	n.endLook(false)
 	n.classicAlone()
 	n.transition(Info, "it released everything and said goodbye", "Received shutdown notice from '%s'.", p.name)
 	for _, g := range n.groups {

@@ -76,6 +76,7 @@ func writeStatus(w io.Writer, s *daemon.Status) error {
 		b.WriteString("\n")
 	}
 	writeFiles(&b, s)
+	writeFencing(&b, s)
 	writeLinks(&b, s)
 	writeGroups(&b, s)
 	writeTransitions(&b, s)
@@ -97,6 +98,25 @@ func writeFiles(b *strings.Builder, s *daemon.Status) {
 				fmt.Fprintf(b, "%s%s\n", daemon.NotTheSame, d)
 			}
 		}
+	}
+}
+
+// writeFencing says by what this node would make certain that the other one is off, and whether that works.
+func writeFencing(b *strings.Builder, s *daemon.Status) {
+	f := s.Fencing
+	if f == nil {
+		return
+	}
+	state := "not checked yet"
+	switch {
+	case f.CheckError != "":
+		state = "NOT WORKING at " + clock(f.Checked)
+	case f.Checked != "":
+		state = fmt.Sprintf("worked at %s, it answered in %v", clock(f.Checked), time.Duration(f.CheckMS)*time.Millisecond)
+	}
+	fmt.Fprintf(b, "fencing device %s: %s; as the standby this node waits %v before it fences\n", f.Device, state, time.Duration(f.DelayMS)*time.Millisecond)
+	if f.State == "confirmed" {
+		fmt.Fprintf(b, "%s is certainly off: %s\n", s.Peer.Name, f.Reason)
 	}
 }
 

@@ -38,6 +38,7 @@ type engine struct {
 	keeper  *keeper             // nil keeps nothing
 	journal *journal            // nil writes none
 	checks  *checks             // nil runs none
+	uplinks *uplinks            // nil watches none
 	reset   func(reason string) // resets this machine; nil does not
 	clients *clients            // nil runs none
 	sd      *supervisor
@@ -147,6 +148,10 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 		e.media.close()
 		return nil, err
 	}
+	if m, ok := p.manager.(locator); ok && p.managed && p.config.Peer != "" {
+		e.uplinks = newUplinks(m, func(u heartbeat.Unfit) { e.in.post(u) })
+		e.uplinks.apply(ctx, p.config)
+	}
 	e.tellOwn()
 	e.loop = &loop{core: c, clock: p.clock, alarm: p.alarm, in: e.in, act: e.act, after: e.turn, log: p.log}
 	return e, nil
@@ -217,6 +222,7 @@ func (e *engine) run(ctx context.Context) *heartbeat.Halt {
 			e.dog.close() // from here on there are no heartbeats to feed it with
 		}
 	}
+	e.uplinks.close()
 	e.media.flush(lastFrames)
 	if e.upgrade == nil {
 		e.media.close() // else the files close at once, by themselves, and nobody waits for a reader

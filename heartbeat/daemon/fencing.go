@@ -105,6 +105,14 @@ type fencing struct {
 	verb     stonith.Verb
 	attempts map[heartbeat.OpID]context.CancelFunc
 	changed  chan struct{} // closed when the device is replaced
+	checked  deviceCheck
+}
+
+// deviceCheck is what became of the last question whether the device would work.
+type deviceCheck struct {
+	at   time.Time // zero before the first answer
+	took time.Duration
+	err  error
 }
 
 // newFencing makes the worker, for a device that may be nil; ctx ends whatever it does.
@@ -116,7 +124,7 @@ func newFencing(ctx context.Context, device stonith.Fencer, verb stonith.Verb, i
 func (f *fencing) replace(device stonith.Fencer, verb stonith.Verb) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.device, f.verb = device, verb
+	f.device, f.verb, f.checked = device, verb, deviceCheck{}
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
@@ -218,12 +226,33 @@ func (f *fencing) check(device stonith.Fencer) {
 	f.log.Debugf("Checking status of STONITH device [%s]", stonith.NameOf(device))
 	begin := time.Now()
 	err := device.Check(f.ctx)
+	took := time.Since(begin)
+	if f.ctx.Err() != nil {
+		return
+	}
+	f.mu.Lock()
+	if f.device == device {
+		f.checked = deviceCheck{time.Now(), took, err}
+	}
+	f.mu.Unlock()
 	switch {
-	case f.ctx.Err() != nil:
 	case err != nil:
 		f.alarms.raise("stonith", fmt.Sprintf("STONITH device %s not operational: %v", stonith.NameOf(device), err))
 	default:
 		f.alarms.clear("stonith")
-		f.in.post(heartbeat.DeviceChecked{Took: time.Since(begin)})
+		f.in.post(heartbeat.DeviceChecked{Took: took})
+	}
+}
+
+// lastCheck tells what became of the last question.
+func (f *fencing) lastCheck(v *FencingView) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.checked.at.IsZero() {
+		return
+	}
+	v.Checked, v.CheckMS = stamp(f.checked.at), f.checked.took.Milliseconds()
+	if f.checked.err != nil {
+		v.CheckError = f.checked.err.Error()
 	}
 }

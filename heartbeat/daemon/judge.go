@@ -49,12 +49,35 @@ func (s *Status) judge() {
 	if s.PausedMS > 0 {
 		degraded("takeover is paused for another %s: until then nobody takes over from a node that dies; `heartbeat pause 0` ends it", agePhrase(s.PausedMS))
 	}
+	if text := s.fencingNow(); text != "" {
+		degraded("%s", text)
+	}
 	for _, a := range s.Alarms {
 		degraded("%s", a)
 	}
 	if s.StaleMS > 0 {
 		degraded("the main loop has not answered for %d ms: this machine is overloaded or was suspended", s.StaleMS)
 	}
+}
+
+// fencingNow says what goes on to make certain that the peer is off, "" where nothing does. What only a person can end has its alarm.
+func (s *Status) fencingNow() string {
+	f := s.Fencing
+	if f == nil {
+		return ""
+	}
+	switch f.State {
+	case "delayed":
+		return fmt.Sprintf("%s is fenced in %s: this node waits, so that %s comes first if it lives and serves; if it is certainly off, `heartbeat confirm-dead %s` saves the wait",
+			s.Peer.Name, agePhrase(f.DueMS), s.Peer.Name, s.Peer.Name)
+	case "running":
+		return fmt.Sprintf("%s is being fenced by %s (attempt %d): until it is certainly off nothing of it is taken over", s.Peer.Name, f.Device, f.Tries)
+	case "failed":
+		if f.DueMS >= 0 {
+			return fmt.Sprintf("%s is fenced again in %s (attempt %d failed)", s.Peer.Name, agePhrase(f.DueMS), f.Tries)
+		}
+	}
+	return ""
 }
 
 // hangs is how long an operation may take before status speaks of it: most scripts are done in a second.
@@ -71,6 +94,8 @@ func (s *Status) judgeGroup(g GroupView, failed, degraded func(string, ...any)) 
 		degraded("%s is not in haresources any more and is being stopped (%s)", g.Name, g.State)
 	case g.Owner == "" && g.State == "failed":
 		failed("nobody serves %s: it failed here (%s); repair it, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
+	case g.Owner == "" && s.Peer.State == "dead" && s.Fencing != nil && s.Fencing.State != "idle" && s.Fencing.State != "confirmed":
+		failed("nobody serves %s: %s is dead, and until it is certainly off this node does not take it over", g.Name, s.Peer.Name)
 	case g.Owner == "" && s.Peer.State == "dead" && s.State == "standby":
 		failed("nobody serves %s: %s is dead and this node has not taken it over (%s)", g.Name, s.Peer.Name, g.Reason)
 	case g.Owner == "":

@@ -26,6 +26,9 @@ type savedState struct {
 	Fences      int  `json:"fences,omitempty"`
 	MaybeShot   bool `json:"maybe_shot,omitempty"`
 	Clean       bool `json:"clean,omitempty"`
+
+	DeviceTookMS int64 `json:"device_took_ms,omitempty"`
+	PausedUntil  int64 `json:"paused_until_ms,omitempty"` // on the clock of that run of the machine
 }
 
 // loadState reads the state file. A missing one is an empty state; a broken one too, with an error to tell of.
@@ -43,8 +46,10 @@ func loadState(path, bootID string) (heartbeat.Persist, error) {
 		return p, fmt.Errorf("read state %s: %w", path, err)
 	}
 	p.Epochs, p.StartFenced, p.Fences, p.MaybeShot, p.Clean = s.Epochs, s.StartFenced, s.Fences, s.MaybeShot, s.Clean
+	p.DeviceTook = time.Duration(s.DeviceTookMS) * time.Millisecond
 	if s.BootID == bootID && bootID != "" {
 		p.Held = s.Held
+		p.PausedUntil = time.Duration(s.PausedUntil) * time.Millisecond
 	}
 	return p, nil
 }
@@ -178,7 +183,8 @@ func (k *keeper) putBack(want *heartbeat.Persist, waiting []chan struct{}) {
 
 // write replaces the state file, unless it already says so.
 func (k *keeper) write(p heartbeat.Persist) error {
-	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held, StartFenced: p.StartFenced, Fences: p.Fences, MaybeShot: p.MaybeShot, Clean: p.Clean}
+	s := savedState{Schema: 1, BootID: k.bootID, Epochs: p.Epochs, Held: p.Held, StartFenced: p.StartFenced, Fences: p.Fences, MaybeShot: p.MaybeShot, Clean: p.Clean,
+		DeviceTookMS: p.DeviceTook.Milliseconds(), PausedUntil: p.PausedUntil.Milliseconds()}
 	for _, name := range p.Runs {
 		if k.line == nil {
 			break

@@ -155,7 +155,12 @@ type FencingView struct {
 	Reason    string `json:"reason,omitempty"`
 	Tries     int    `json:"tries"`
 	DelayMS   int64  `json:"delay_ms"` // how long this node waits as the standby
+	DueMS     int64  `json:"due_ms"`   // until the next attempt begins; -1 for none that is set
 	LastError string `json:"last_error,omitempty"`
+
+	Checked    string `json:"checked,omitempty"` // when the device was last asked whether it works; "" before the first answer
+	CheckMS    int64  `json:"check_ms"`          // how long the answer took
+	CheckError string `json:"check_error,omitempty"`
 }
 
 // ReachView is how many ping nodes and groups each node reaches, as ipfail compares it.

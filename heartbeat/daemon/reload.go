@@ -170,6 +170,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	if e.checks != nil {
 		e.checks.apply(c.Checks)
 	}
+	e.uplinks.apply(ctx, c)
 	e.compare.changed()
 	if a := e.mirrors.Load(); a != nil && mirrorsAllowed(c) {
 		e.mirror(*a) // its ping targets may be others now

@@ -182,7 +182,8 @@ func (n *node) identify() (boot heartbeat.Boot, writeGeneration func() error, no
 		n.log.Errorf("%v: starting as if this node had never held anything; what still runs will be found by asking it", err)
 	}
 	boot.Epochs, boot.Held, boot.Clean = saved.Epochs, saved.Held, saved.Clean
-	boot.StartFenced, boot.Fences, boot.MaybeShot = saved.StartFenced, saved.Fences, saved.MaybeShot
+	boot.StartFenced, boot.Fences, boot.MaybeShot, boot.DeviceTook = saved.StartFenced, saved.Fences, saved.MaybeShot, saved.DeviceTook
+	boot.PausedUntil = saved.PausedUntil
 	var seed [8]byte
 	rand.Read(seed[:])
 	boot.Seed = binary.NativeEndian.Uint64(seed[:])

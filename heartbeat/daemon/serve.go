@@ -165,6 +165,7 @@ func (n *node) watchNetwork(ctx context.Context) {
 	go func() {
 		for range changes {
 			n.engine.media.changed()
+			n.engine.uplinks.examine()
 		}
 	}()
 }

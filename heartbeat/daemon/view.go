@@ -131,8 +131,12 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 	if c.Fencing.Configured {
 		s.Fencing = &FencingView{
 			Device: deviceNames(conf), State: c.Fencing.State, Reason: c.Fencing.Reason, Tries: c.Fencing.Tries,
-			DelayMS: c.Fencing.Delay.Milliseconds(), LastError: c.Fencing.LastError,
+			DelayMS: c.Fencing.Delay.Milliseconds(), DueMS: -1, LastError: c.Fencing.LastError,
 		}
+		if c.Fencing.Due >= 0 {
+			s.Fencing.DueMS = max(0, (c.Fencing.Due - now.Mono).Milliseconds())
+		}
+		e.fencing.lastCheck(s.Fencing)
 	}
 	resources := e.resources(c.Groups)
 	for _, g := range c.Groups {

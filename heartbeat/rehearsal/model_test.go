@@ -41,6 +41,8 @@ func TestPredict(t *testing.T) {
 		{off, "partition-short", "start: alpha beta, partition: alpha beta"},
 		{one, "partition-gateway", "start: beta, partition: beta, heal: beta"},
 		{one, "partition", "start: beta, partition: alpha, heal: alpha"},
+		{one, "cable-lost", "start: beta, pull: alpha, back: alpha"},
+		{off, "cable-standby", "start: alpha beta, pull: alpha beta, plug: alpha beta"},
 		{off, "uplink-lost", "start: alpha beta, lost: beta beta, back: beta beta"},
 		{one, "ping-lost-both", "start: beta, lost: beta, back: beta"},
 		{off, "fence-power-cut", "start: alpha beta, cut: beta beta"},

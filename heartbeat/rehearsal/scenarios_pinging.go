@@ -14,7 +14,19 @@ func pinging() []scenario {
 	lost := limits{ours: &bound{span: span{deadpings: 1, plus: moved + hiccup}, median: &span{deadpings: 1, plus: moved}}}
 	back := phase{name: "back", steps: []step{{do: joinUplinks, on: both}}, hold: span{deadpings: 1, plus: time.Second}, outage: undisturbed(), dual: single()}
 	off := map[string]string{"auto_failback": "off"}
+	// A cable that is out is known without a ping node; it has to stay out for deadtime.
+	unplugged := limits{ours: &bound{span: span{deadtimes: 1, plus: moved + hiccup}, median: &span{deadtimes: 1, plus: moved}}}
+	plugged := back
+	plugged.hold = span{deadtimes: 2, plus: time.Second}
+	plugged.steps = []step{{do: plugService, on: active}}
 	return []scenario{
+		{name: "cable-lost", about: "the cable of the active node's service interface is pulled; the nodes still hear each other", needs: twoMedia | oursBoth | gateway,
+			set: off, phases: []phase{
+				{name: "pull", steps: []step{{do: pullService, on: active}}, hold: span{deadtimes: 1}, outage: unplugged, dual: single()}, plugged}},
+		{name: "cable-standby", about: "the same happens to the standby node", needs: twoMedia | oursBoth | gateway,
+			set: off, phases: []phase{
+				{name: "pull", steps: []step{{do: pullServiceIdle, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()},
+				{name: "plug", steps: []step{{do: plugService, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "uplink-lost", about: "the active node reaches nobody but the other node any more, which still reaches the ping nodes", needs: comparedPings | packetLoss | oursBoth,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplink, on: active}}, hold: span{deadpings: 1}, outage: lost, dual: single()}, back}},
@@ -28,11 +40,45 @@ func pinging() []scenario {
 }
 
 var (
-	cutUplink     = verb{words: "cut %[1]s from everybody but the other node", do: doCutUplink, predict: func(m *model, node int, _ step) { m.give(node, "all") }}
+	cutUplink       = verb{words: "cut %[1]s from everybody but the other node", do: doCutUplink, predict: func(m *model, node int, _ step) { m.give(node, "all") }}
+	pullService     = verb{words: "pull the cable of the service interface of %[1]s", do: doPullService(true), predict: predictPullService}
+	pullServiceIdle = verb{words: pullService.words, do: doPullService(true)}
+	plugService     = verb{words: "plug the cable of %[1]s in again", do: doPullService(false)}
+
 	cutUplinkIdle = verb{words: cutUplink.words, do: doCutUplink}
 	losePings     = verb{words: "lose every echo request to the ping nodes", do: doLosePings}
 	joinUplinks   = verb{words: "let everything pass again", do: func(context.Context, *run, int, step) error { return filterBridges("") }}
 )
+
+// serviceNetwork is where the clients of the first address are.
+func (p *pair) serviceNetwork() *network { return p.services[0].network }
+
+// doPullService pulls a node's cable to that network, or plugs it in: the node sees its carrier go and come.
+func doPullService(out bool) func(context.Context, *run, int, step) error {
+	return func(_ context.Context, r *run, node int, _ step) error {
+		plug := r.world.nodes[node].machine.Ports[r.world.pair.serviceNetwork().index]
+		if out {
+			return plug.Pull()
+		}
+		return plug.Insert()
+	}
+}
+
+// predictPullService: every group with an address on that network moves, and only those.
+func predictPullService(m *model, node int, _ step) {
+	if node == nobody {
+		return
+	}
+	moves := map[string]bool{}
+	for _, s := range m.pair.serviceNetwork().services(m.pair) {
+		moves[s.group] = true
+	}
+	for i, s := range m.pair.services {
+		if moves[s.group] && m.owner[i] == node && m.up[1-node] {
+			m.owner[i] = 1 - node
+		}
+	}
+}
 
 // doCutUplink leaves a node nothing but the other one: on every network, beyond the switches, so that its own cables are well.
 func doCutUplink(_ context.Context, r *run, node int, _ step) error {
