@@ -164,11 +164,13 @@ func TestAddressFlapping(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, _ := netlink.ParseAddr("10.0.0.5/24")
+	var r haresources.ResourceStatus // as it was when it failed: it is restarted in place at once
 	eventually(t, 5*time.Second, "the report of a fight", func() bool {
 		_ = netlink.AddrDel(c.near, addr)
-		return m.Resources("10.0.0.5/24")[0].State == haresources.Failed
+		r = m.Resources("10.0.0.5/24")[0]
+		return r.State == haresources.Failed
 	})
-	if r := m.Resources("10.0.0.5/24")[0]; !strings.Contains(r.LastError, "keeps removing it") {
+	if !strings.Contains(r.LastError, "keeps removing it") {
 		t.Errorf("status %+v", r)
 	}
 	eventually(t, 3*time.Second, "the address is put back all the same", func() bool { return strings.Contains(addresses(t, "near"), "10.0.0.5/24") })
