@@ -84,6 +84,8 @@ install: build
 	[ -e $(ETC)/harc ] || ln -s ../../usr/libexec/heartbeat/heartbeat $(ETC)/harc
 	cp -r ha.d/ha.cf ha.d/heartbeat.toml.reference ha.d/haresources ha.d/authkeys ha.d/resource.d ha.d/stonith.d ha.d/firewall ha.d/README $(SHARE)/example/
 	chmod 0600 $(SHARE)/example/authkeys
+	install -d $(SHARE)/monitoring
+	install -m 0644 ha.d/monitoring/*.yml ha.d/monitoring/*.json $(SHARE)/monitoring/
 	for script in ha.d/resource.d/*; do \
 		[ -e $(ETC)/resource.d/$${script##*/} ] || install -m 0755 $$script $(ETC)/resource.d/; \
 	done

@@ -103,6 +103,9 @@ type (
 	// Describer has something to say about its resource in `status`.
 	Describer interface{ Describe() string }
 
+	// Counter counts what it does while its resource is held: see the constants Count….
+	Counter interface{ Counters() map[string]uint64 }
+
 	// Configurer is told the pragmas of its line before anything else, and again after a reload; pragma gives the value for
 	// a key, "" where there is none.
 	Configurer interface {
@@ -119,6 +122,13 @@ type (
 		StopAll(ctx context.Context, agents []Agent) (int, error)
 		StatusAll(ctx context.Context, agents []Agent) ([]State, error)
 	}
+)
+
+// What a Counter may count.
+const (
+	CountAnnounced   = "announced"   // announcements that left
+	CountUnannounced = "unannounced" // announcements that could not be sent
+	CountRepaired    = "repaired"    // how often what had gone was put back
 )
 
 // Phase says where in an operation an Event stands.

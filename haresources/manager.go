@@ -307,6 +307,8 @@ type ResourceStatus struct {
 	LastError  string    `json:"last_error,omitempty"`  // what went wrong last; cleared by success
 	Detail     string    `json:"detail,omitempty"`      // what the agent has to say
 	LastLine   string    `json:"last_output,omitempty"` // the last line that its script wrote
+
+	Counters map[string]uint64 `json:"counters,omitempty"` // what the agent has counted
 }
 
 // item is one resource of a group with its agent.
@@ -388,6 +390,9 @@ func (it *item) report() ResourceStatus {
 	it.mu.Unlock()
 	if d, ok := it.agent.(Describer); ok && s.State == Running {
 		s.Detail = d.Describe()
+	}
+	if c, ok := it.agent.(Counter); ok {
+		s.Counters = c.Counters()
 	}
 	return s
 }

@@ -120,6 +120,9 @@ func (a *address) BatchKey() string { return "address" }
 // Describe says where the address is and how often it was announced.
 func (a *address) Describe() string { return a.keeper.describe(a) }
 
+// Counters says how often it was announced and put back.
+func (a *address) Counters() map[string]uint64 { return a.keeper.counters(a) }
+
 // Close ends the looking after; the address stays.
 func (a *address) Close() error { return a.keeper.release(a) }
 

@@ -428,3 +428,14 @@ func (k *keeper) describe(a *address) string {
 	}
 	return text
 }
+
+// counters says how often an address was announced and put back; nil while it is not held.
+func (k *keeper) counters(a *address) map[string]uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.held[a]
+	if h == nil {
+		return nil
+	}
+	return map[string]uint64{haresources.CountAnnounced: h.announced, haresources.CountUnannounced: h.failed, haresources.CountRepaired: uint64(h.repaired)}
+}

@@ -78,6 +78,7 @@ type Config struct {
 	DampWindow    time.Duration // pragma damping-window
 	Lease         string        // pragma lease: on or off; "" is on
 	Mirror        string        // pragma mirror: on or off; "" is on
+	Metrics       string        // pragma metrics: "unix:/path" or "address:port" of this machine alone; "" for none
 
 	FenceDelay   time.Duration // pragma fence-delay; negative: twice the measured time of the device, and a second
 	FenceTimeout time.Duration // pragma fence-timeout

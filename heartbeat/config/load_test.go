@@ -119,7 +119,7 @@ func TestPragmaKeys(t *testing.T) {
 		switch d, err := haresources.ParseDuration(k.Default); {
 		case k.Explain == "":
 			t.Errorf("%s has no explanation", k.Name)
-		case k.Default == "auto", k.Kind == "number", k.Kind == "check":
+		case k.Default == "auto", k.Kind == "number", k.Kind == "check", k.Kind == "place":
 		case strings.Contains(k.Kind, "|"):
 			if !slices.Contains(strings.Split(k.Kind, "|"), k.Default) {
 				t.Errorf("%s: the default %q is none of %s", k.Name, k.Default, k.Kind)

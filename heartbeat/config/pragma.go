@@ -1,7 +1,11 @@
 package config
 
 import (
+	"net"
+	"net/netip"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,6 +41,13 @@ func pragmaKeys() []PragmaKey {
 			func(c *Config) *string { return &c.Mirror }, "on", "off"),
 		wordPragma("lease", "whether the kernel ends the right to answer for the addresses when heartbeats stop, and of a router pair the right to forward; addresses: not the latter",
 			func(c *Config) *string { return &c.Lease }, "on", "off", "addresses"),
+		{Name: "metrics", Kind: "place", Default: "off", hint: "127.0.0.1:9694, [::1]:9694, unix:/run/heartbeat/metrics, or off; other addresses than this machine's own are for a proxy to listen on",
+			Explain: "where this node tells Prometheus how it is, and shows a status page: a port of 127.0.0.1 or ::1, or a Unix socket",
+			set: func(c *Config, value string) bool {
+				place, ok := parsePlace(value)
+				c.Metrics = place
+				return ok
+			}},
 	}, append(watchPragmas(), fencePragmas()...)...)
 }
 
@@ -106,6 +117,32 @@ func (p *parser) setPragma(at word, key, value string) {
 	}
 	p.warn(at, pragmaHint(key), "pragma %s is not known and has no effect", quote(key))
 }
+
+// parsePlace reads where the metrics are told: "" for off.
+func parsePlace(value string) (string, bool) {
+	if value == "off" {
+		return "", true
+	}
+	if path, unix := strings.CutPrefix(value, "unix:"); unix {
+		return value, filepath.IsAbs(path) && len(path) < maxSocketPath
+	}
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		return "", false
+	}
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	addr, err := netip.ParseAddr(host)
+	number, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || number == 0 || !addr.IsLoopback() {
+		return "", false
+	}
+	return netip.AddrPortFrom(addr, uint16(number)).String(), true
+}
+
+// maxSocketPath is from what length on the kernel refuses the path of a Unix socket.
+const maxSocketPath = 108
 
 // article is the kind of value in a sentence.
 func (k PragmaKey) article() string {

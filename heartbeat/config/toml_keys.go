@@ -129,6 +129,8 @@ func (r *tomlReader) pragmaField(name string, k PragmaKey) field {
 		return r.flag(name, func(e *entry, b bool) { set(e, onOff(b)) })
 	case strings.Contains(k.Kind, "|"):
 		return r.choice(name, set, strings.Split(k.Kind, "|")...)
+	case k.Kind == "place":
+		return r.text(name, set)
 	case k.Kind == "number":
 		return r.number(name, 0, 1<<20, func(e *entry, n int) { set(e, strconv.Itoa(n)) })
 	case k.Kind == "time" && k.set(&Config{}, autoWord):

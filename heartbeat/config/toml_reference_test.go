@@ -53,7 +53,7 @@ func TestReferenceDefaults(t *testing.T) {
 	plain := load(least)
 	all := uncommented(t)
 	for _, key := range []string{"cluster", "keepalive", "warntime", "deadtime", "initdead", "deadping", "auto_failback", "failback_delay", "retry_failed",
-		"damping_moves", "damping_window", "start_policy", "ipfail", "lease", "mirror", "hook_timeout", "port"} {
+		"damping_moves", "damping_window", "start_policy", "ipfail", "lease", "mirror", "metrics", "hook_timeout", "port"} {
 		line := regexp.MustCompile(`(?m)^` + key + ` = .*$`).FindString(all)
 		if d := config.Differences(plain, load(line+"\n"+least)); line == "" || len(d) > 0 && !(key == "cluster" || strings.HasPrefix(d[0], "the raw value")) {
 			t.Errorf("%s: %q is not what holds without it: %v", key, line, d)

@@ -47,6 +47,7 @@ type comparer struct {
 
 	mu     sync.Mutex
 	peer   string // what the peer's heartbeats told
+	own    string // what this node's tell
 	files  FilesView
 	faults fault.List
 	said   map[string]bool // differences that are in the log
@@ -122,7 +123,11 @@ func (k *comparer) refresh() {
 		return
 	}
 	index, _ := c.Keys.Signing()
-	k.e.in.post(heartbeat.Digest{Text: digest(c, k.sums.items(c, k.e.paths), index)})
+	text := digest(c, k.sums.items(c, k.e.paths), index)
+	k.mu.Lock()
+	k.own = text
+	k.mu.Unlock()
+	k.e.in.post(heartbeat.Digest{Text: text})
 }
 
 // differs lists the parts that are not the same on both nodes; nil where all are, or nothing is known.

@@ -42,7 +42,7 @@ type prober struct {
 }
 
 // frame takes a message of the probing; it is called by a link's reader and does not wait.
-func (p *prober) frame(m wire.Message) bool {
+func (p *prober) frame(by *medium, at time.Time, m wire.Message) bool {
 	kind := m.Kind()
 	if kind != probeType && kind != seenType {
 		return false
@@ -55,6 +55,10 @@ func (p *prober) frame(m wire.Message) bool {
 		return true
 	}
 	id := m.Get("id")
+	if m.Get(echoField) != "" {
+		p.echo(by, at, kind, id)
+		return true
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if kind == seenType {
@@ -71,6 +75,74 @@ func (p *prober) frame(m wire.Message) bool {
 	r := p.message(seenType, id)
 	p.post(func() { p.media.send("", r) })
 	return true
+}
+
+// echoField marks a question about the time there and back: its answer goes on the link that the question came by, and on no other.
+const echoField = "echo"
+
+// How often that is asked on a link, and answered at most. A serial line is slow: a frame more is some hundred milliseconds.
+const (
+	echoEvery       = 10 * time.Second
+	echoEverySerial = time.Minute
+	echoAnswers     = 500 * time.Millisecond
+	echoSoon        = 3 // questions that come sooner after a start
+)
+
+// echo takes a question about the time there and back, or its answer.
+func (p *prober) echo(by *medium, at time.Time, kind, id string) {
+	now := time.Now()
+	if at.IsZero() {
+		at = now
+	}
+	if kind == seenType {
+		by.timing.answered(id, at)
+		return
+	}
+	last := by.echoed.Load()
+	if len(id) != 16 || now.UnixNano()-last < int64(echoAnswers) && now.UnixNano() >= last || !by.echoed.CompareAndSwap(last, now.UnixNano()) {
+		return
+	}
+	r := p.message(seenType, id)
+	r.Add(echoField, "1")
+	p.post(func() { p.media.send(by.spec.ID, r) })
+}
+
+// measure asks on each link, now and then, how long it takes there and back, until ctx ends. talks tells, in the loop, whether the peer
+// understands it.
+func (p *prober) measure(ctx context.Context, talks func() bool) {
+	for round := 0; ; round++ {
+		p.post(func() {
+			if talks() {
+				p.askAll(round)
+			}
+		})
+		wait := echoEvery
+		if round < echoSoon {
+			wait = time.Second // the peer may have been found by then
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// askAll puts the question of one round on each link.
+func (p *prober) askAll(round int) {
+	for _, m := range p.media.all() {
+		if m.ping || m.own.Load() || m.spec.Kind == kindMirror || m.current() == nil ||
+			m.spec.Kind == "serial" && round%int(echoEverySerial/echoEvery) != 0 {
+			continue
+		}
+		var random [8]byte
+		rand.Read(random[:])
+		id := hex.EncodeToString(random[:])
+		q := p.message(probeType, id)
+		q.Add(echoField, "1")
+		m.timing.ask(id, time.Now())
+		p.media.send(m.spec.ID, q)
+	}
 }
 
 // message is one of ours.

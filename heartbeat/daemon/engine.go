@@ -60,6 +60,9 @@ type engine struct {
 
 	double   sync.Map // names of groups that both nodes were found to hold
 	culprits sync.Map // by group: the resource that failed last, as on its line
+	figures  figures
+	timeline timeline
+	web      *web // nil serves no metrics
 	snapshot snapshots
 	reloads  sync.Mutex // one reload at a time
 	started  time.Time
@@ -126,6 +129,7 @@ func newEngine(ctx context.Context, p parts) (*engine, error) {
 	e.groups.mute = e.muteBefore
 	e.tellHealth()
 	e.fencing = newFencing(ctx, p.device, fenceVerb(p.config), e.in, e.alarms)
+	e.fencing.figures = &e.figures
 	e.media = newMedia(ctx, e.in, p.log)
 	e.media.open = p.open
 	e.media.prober = &prober{media: e.media, post: func(f func()) { e.in.post(f) }, self: func() (string, string) { return e.conf().Node, e.conf().Peer }}
@@ -162,6 +166,7 @@ func (e *engine) tune(c *config.Config) {
 	e.media.ring.load(c.Keys, c.Peer)
 	e.media.framing.Store(int64(framingOf(c)))
 	e.media.keepalive.Store(int64(c.Keepalive))
+	e.media.deadtime.Store(int64(c.Deadtime))
 	e.media.sayBad.Store(c.Log.LogBadpack)
 }
 
@@ -248,6 +253,7 @@ func (e *engine) turn(now heartbeat.Instant) {
 
 // act carries out one action of the core; it never blocks.
 func (e *engine) act(a heartbeat.Action) {
+	e.figures.moved(a)
 	switch a := a.(type) {
 	case heartbeat.Send:
 		if a.Link == "" && (e.dog != nil || e.sd.watchdog > 0) {

@@ -100,6 +100,8 @@ type fencing struct {
 	ctx    context.Context
 	tasks  sync.WaitGroup
 
+	figures *figures // what is counted
+
 	mu       sync.Mutex
 	device   stonith.Fencer
 	verb     stonith.Verb
@@ -117,7 +119,7 @@ type deviceCheck struct {
 
 // newFencing makes the worker, for a device that may be nil; ctx ends whatever it does.
 func newFencing(ctx context.Context, device stonith.Fencer, verb stonith.Verb, in *inbox, a *alarms) *fencing {
-	return &fencing{in: in, log: a.log, alarms: a, ctx: ctx, device: device, verb: verb, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{})}
+	return &fencing{in: in, log: a.log, alarms: a, ctx: ctx, device: device, verb: verb, attempts: map[heartbeat.OpID]context.CancelFunc{}, changed: make(chan struct{}), figures: &figures{}}
 }
 
 // replace makes further attempts with another device, which may be nil, and another verb.
@@ -167,6 +169,7 @@ func (f *fencing) do(a heartbeat.Fence, ready <-chan struct{}) {
 		if err == nil && !evidence.Certain {
 			f.log.Warnf("STONITH: %s says that %s was reset and cannot prove it: fit for tests only", evidence.Device, a.Node)
 		}
+		f.figures.fenced(err)
 		f.in.post(heartbeat.Done{Op: a.Op, Err: err})
 		if err == nil && evidence.LeftOff {
 			f.switchOn(device, a.Node)

@@ -83,8 +83,10 @@ func (e *engine) hook(a heartbeat.Hook) {
 	switch a.Event {
 	case "split-found":
 		e.double.Store(a.Group, true)
+		e.figures.held(a.Group, true, e.clock().Wall)
 	case "split-ended":
 		e.double.Delete(a.Group)
+		e.figures.held(a.Group, false, e.clock().Wall)
 	}
 	h := happening{event: a.Event, group: a.Group, reason: a.Reason}
 	if a.Event == "resource-failed" {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -153,4 +154,24 @@ func agePhrase(ms int64) string {
 		return d.Round(time.Second).String()
 	}
 	return d.Round(time.Minute).String()
+}
+
+// HoldsPhrase says what a node holds, by name while that is little: ", holds web, mail"; "" for nothing.
+func (s *Status) HoldsPhrase(node string) string {
+	const few = 3
+	var names []string
+	for _, g := range s.Groups {
+		if node != "" && g.Owner == node {
+			names = append(names, g.Name)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) == len(s.Groups) && len(names) > few:
+		return fmt.Sprintf(", holds all %d groups", len(names))
+	case len(names) > few:
+		return fmt.Sprintf(", holds %d of %d groups", len(names), len(s.Groups))
+	}
+	return ", holds " + strings.Join(names, ", ")
 }

@@ -40,6 +40,8 @@ type loop struct {
 	core    core
 	armed   time.Duration   // what the alarm is set to, 0 for nothing
 	halt    *heartbeat.Halt // set by the action that ends the loop
+	delays  histogram       // how late the loop was whenever it was due
+	stalls  uint64          // how often that was more than stall
 }
 
 // The loop suspects itself: when it is woken later than it asked by more than stall, its link readers may be late as well,
@@ -104,6 +106,8 @@ func (l *loop) turn() {
 	now := l.clock()
 	if late := l.late(now); late > stall {
 		l.worst.Store(max(l.worst.Load(), int64(late)))
+		l.stalls++
+		l.delays.add(late)
 		l.settle(late)
 		now = l.clock()
 	}
@@ -119,6 +123,9 @@ func (l *loop) work(now heartbeat.Instant) {
 	l.drain(now)
 	if late := l.late(now); l.halt == nil && late >= 0 {
 		l.worst.Store(max(l.worst.Load(), int64(late)))
+		if late <= stall { // else it has been counted
+			l.delays.add(late)
+		}
 		l.step(now, heartbeat.Tick{})
 	}
 	if l.halt != nil {

@@ -21,7 +21,9 @@ type media struct {
 	framing   atomic.Int64 // wire.Framing of datagrams
 	keepalive atomic.Int64 // nanoseconds
 	sayBad    atomic.Bool
-	network   broadcast // the network changed: try again at once
+	deadtime  atomic.Int64 // nanoseconds
+	timing    timing       // of the peer's heartbeats on whichever link they come first
+	network   broadcast    // the network changed: try again at once
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -131,6 +133,22 @@ func (s *media) changed() {
 	for _, m := range s.all() {
 		m.examine()
 	}
+}
+
+// timed notes when a message of the peer came.
+func (s *media) timed(m *medium, at time.Time, msg wire.Message) {
+	if s.prober == nil || m.spec.Kind == kindMirror {
+		return // by way of a mirror only some are sent
+	}
+	if _, peer := s.prober.self(); peer == "" || msg.Get("src") != peer {
+		return
+	}
+	if at.IsZero() {
+		at = time.Now()
+	}
+	keepalive, deadtime := time.Duration(s.keepalive.Load()), time.Duration(s.deadtime.Load())
+	m.timing.arrived(at, msg, keepalive, deadtime)
+	s.timing.arrived(at, msg, keepalive, deadtime)
 }
 
 // find returns the link of that id, or nil.

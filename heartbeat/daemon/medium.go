@@ -46,6 +46,8 @@ type medium struct {
 	sent     atomic.Uint64
 	sendErrs atomic.Uint64
 	received atomic.Uint64
+	timing   timing
+	echoed   atomic.Int64 // when a question about the way there and back was last answered on it, in nanoseconds
 }
 
 // prompt is a link whose Send never waits, so that the loop may call it itself: a heartbeat then costs no goroutine a wake-up.
@@ -123,11 +125,12 @@ func (m *medium) frame(f link.Frame) {
 		m.bad.add(err, f.From)
 		return
 	}
-	if m.media.prober.frame(msg) {
+	if m.media.prober.frame(m, f.Received, msg) {
 		return
 	}
 	m.media.ring.listen(f.Data, msg)
 	m.received.Add(1)
+	m.media.timed(m, f.Received, msg)
 	m.put(heartbeat.Received{Link: m.spec.ID, From: f.From, Msg: msg})
 }
 

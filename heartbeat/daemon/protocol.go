@@ -110,12 +110,13 @@ type Status struct {
 	Fencing     *FencingView     `json:"fencing,omitempty"` // nil where no STONITH device is configured
 	Files       *FilesView       `json:"files,omitempty"`   // whether both nodes have the same; nil without a peer
 
-	PausedMS    int64  `json:"paused_ms,omitempty"` // for how much longer takeovers are suspended
-	DeadtimeMS  int64  `json:"deadtime_ms"`
-	KeepaliveMS int64  `json:"keepalive_ms"`
-	WorstStall  int64  `json:"worst_stall_us"` // the latest that the loop was ever woken
-	LostLog     uint64 `json:"lost_log_lines"`
-	StaleMS     int64  `json:"stale_ms,omitempty"` // the loop did not answer: this is what it said that long ago
+	PausedMS    int64       `json:"paused_ms,omitempty"` // for how much longer takeovers are suspended
+	DeadtimeMS  int64       `json:"deadtime_ms"`
+	KeepaliveMS int64       `json:"keepalive_ms"`
+	WorstStall  int64       `json:"worst_stall_us"`   // the latest that the loop was ever woken
+	Timing      *TimingView `json:"timing,omitempty"` // how the peer's heartbeats arrive on whichever link they come first
+	LostLog     uint64      `json:"lost_log_lines"`
+	StaleMS     int64       `json:"stale_ms,omitempty"` // the loop did not answer: this is what it said that long ago
 }
 
 // PeerView is the other node.
@@ -146,6 +147,7 @@ type LinkView struct {
 	SendErrors  uint64            `json:"send_errors"`
 	Dropped     uint64            `json:"dropped"` // frames that waited too long for a slow medium
 	Invalid     map[string]uint64 `json:"invalid,omitempty"`
+	Timing      *TimingView       `json:"timing,omitempty"` // how the peer's heartbeats arrive on it; nil where none did, and for mirrors
 }
 
 // FencingView is what is known and done about the other machine being off.
@@ -203,6 +205,8 @@ type ResourceView struct {
 	DoingSince string `json:"doing_since,omitempty"` // since when
 	DoingMS    int64  `json:"doing_ms,omitempty"`    // for how long
 	LastOutput string `json:"last_output,omitempty"` // the last line that its script wrote, while it runs
+
+	counters map[string]uint64 // of a haresources.Counter
 }
 
 // TransitionView is one change with its reason.

@@ -172,6 +172,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	}
 	e.uplinks.apply(ctx, c)
 	e.compare.changed()
+	e.web.apply(c.Metrics)
 	if a := e.mirrors.Load(); a != nil && mirrorsAllowed(c) {
 		e.mirror(*a) // its ping targets may be others now
 	}

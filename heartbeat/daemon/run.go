@@ -215,6 +215,7 @@ func (n *node) parts(boot heartbeat.Boot) (parts, error) {
 	m, err := haresources.New(n.config.Table, agent.OpenLive(func() agent.Environment { return *n.runner.env.Load() }), func(ev haresources.Event) {
 		logResource(n.log, ev)
 		if n.engine != nil {
+			n.engine.figures.operated(ev)
 			n.engine.journalOutput(ev)
 			n.engine.resourceEvent(ev)
 		}

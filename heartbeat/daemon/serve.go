@@ -43,9 +43,13 @@ func (n *node) serve(ctx, parent context.Context) error {
 		e.compare = newComparer(ctx, e)
 		e.groups.tasks.Go(func() { e.compare.run(e.groups.calm) })
 		e.fencing.tasks.Go(e.fencing.watch)
+		e.groups.tasks.Go(func() { e.media.prober.measure(e.groups.calm, e.peerEchoes) })
 	}
 	control.start()
 	defer control.close()
+	e.web = newWeb(ctx, e)
+	e.web.apply(e.conf().Metrics)
+	defer e.web.close()
 	e.groups.tasks.Go(func() { e.hearResources(e.groups.calm) })
 	e.in.post(func() { n.ready() })
 	go e.sd.tend(func() { e.in.post(func() { e.sd.alive(e.clock().Mono, e.conf().Keepalive) }) }, e.ended)

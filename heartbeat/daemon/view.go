@@ -24,8 +24,15 @@ type snapshots struct {
 	core      heartbeat.Status
 	at        heartbeat.Instant
 	have      bool
+	loop      loopFigures
 	resources map[string][]haresources.ResourceStatus
 	asking    bool // a question to the manager has not come back yet
+}
+
+// loopFigures is how punctual the loop was.
+type loopFigures struct {
+	delays histogram
+	stalls uint64
 }
 
 // status builds the whole picture. It answers within 50 ms whatever hangs; it fails only when the loop has never answered.
@@ -53,11 +60,15 @@ func (e *engine) coreStatus(ctx context.Context) (heartbeat.Status, heartbeat.In
 	}
 	k.mu.Unlock()
 	answer := make(chan heartbeat.Status, 1)
-	err := e.inLoop(ctx, statusPatience, func() { answer <- e.loop.core.Status() })
+	figures := make(chan loopFigures, 1)
+	err := e.inLoop(ctx, statusPatience, func() {
+		answer <- e.loop.core.Status()
+		figures <- loopFigures{delays: e.loop.delays, stalls: e.loop.stalls}
+	})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
-		k.core, k.at, k.have = <-answer, e.clock(), true
+		k.core, k.loop, k.at, k.have = <-answer, <-figures, e.clock(), true
 	}
 	if !k.have {
 		return heartbeat.Status{}, heartbeat.Instant{}, fmt.Errorf("no status yet: %w", err)
@@ -105,6 +116,7 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 		DeadtimeMS: conf.Deadtime.Milliseconds(), KeepaliveMS: conf.Keepalive.Milliseconds(),
 		WorstStall: time.Duration(e.loop.worst.Load()).Microseconds(), LostLog: e.log.Dropped(),
 	}
+	s.Timing = e.media.timing.view(conf.Keepalive)
 	s.Keys = e.media.ring.view()
 	p := c.Peer
 	s.Peer = PeerView{
@@ -153,6 +165,7 @@ func (e *engine) linkView(l heartbeat.LinkStatus, mono time.Duration) LinkView {
 	if m := e.media.find(l.ID); m != nil {
 		st := m.stats()
 		v.Sent, v.SendErrors, v.Dropped, v.Invalid = st.Sent, st.SendErrors, st.Overflow, st.Bad
+		v.Timing = m.timing.view(e.conf().Keepalive)
 		if v.Reason == "" {
 			v.Reason = st.Reason
 		}
@@ -174,7 +187,7 @@ func (e *engine) groupView(g heartbeat.GroupStatus, resources []haresources.Reso
 		case haresources.OpStop:
 			state = "stopping"
 		}
-		shown := ResourceView{Spec: r.Spec, State: state, Since: stamp(r.Since), Error: r.LastError, Detail: r.Detail}
+		shown := ResourceView{Spec: r.Spec, State: state, Since: stamp(r.Since), Error: r.LastError, Detail: r.Detail, counters: r.Counters}
 		if r.Doing != "" {
 			shown.Doing, shown.DoingSince, shown.LastOutput = string(r.Doing), stamp(r.DoingSince), r.LastLine
 			shown.DoingMS = time.Since(r.DoingSince).Milliseconds()
@@ -195,4 +208,10 @@ func list(words []string) []string {
 // uuidText is the usual spelling of an identifier.
 func uuidText(id [16]byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}
+
+// peerEchoes tells, in the loop, whether the peer answers the questions of the prober: one of ours that lives and knows this node.
+func (e *engine) peerEchoes() bool {
+	p := e.loop.core.Status().Peer
+	return p.Kind == "hapair" && p.Reachable
 }
