@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
 	"hapair/heartbeat/daemon"
@@ -76,6 +77,12 @@ func (a *app) doctorWithout(asJSON bool, cause error) error {
 // writeExamination renders findings for a person: what, how it was seen, what to do.
 func writeExamination(w io.Writer, x *daemon.Examination) error {
 	var b strings.Builder
+	on := screenOf(w)
+	tell := func(mark, text string) {
+		for _, l := range on.wrap(mark, text) {
+			b.WriteString(l + "\n")
+		}
+	}
 	who := x.Node + " and " + x.Peer
 	if !x.Both {
 		who = x.Node + " alone"
@@ -89,15 +96,18 @@ func writeExamination(w io.Writer, x *daemon.Examination) error {
 		fmt.Fprintf(&b, "%s: %d findings\n", who, len(x.Findings))
 	}
 	if !x.Both {
-		fmt.Fprintf(&b, "the other node was not examined: %s\n", x.Why)
+		tell("", "the other node was not examined: "+x.Why)
 	}
 	for _, f := range x.Findings {
-		fmt.Fprintf(&b, "\n%s on %s: %s\n", mark(f.Severity), f.Node, f.What)
+		b.WriteString("\n")
+		for _, l := range on.wrap("", fmt.Sprintf("%s on %s: %s", mark(f.Severity), f.Node, f.What)) {
+			b.WriteString(on.paint(severityStyle(f.Severity), l) + "\n")
+		}
 		if f.Evidence != "" {
-			fmt.Fprintf(&b, "  seen:   %s\n", f.Evidence)
+			tell("  seen:   ", f.Evidence)
 		}
 		if f.Remedy != "" {
-			fmt.Fprintf(&b, "  remedy: %s\n", f.Remedy)
+			tell("  remedy: ", f.Remedy)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -106,3 +116,14 @@ func writeExamination(w io.Writer, x *daemon.Examination) error {
 
 // mark is how a severity begins a finding.
 func mark(s fault.Severity) string { return strings.ToUpper(s.String()) }
+
+// severityStyle is the colour of a finding.
+func severityStyle(s fault.Severity) lipgloss.Style {
+	switch s {
+	case fault.Error:
+		return styleBad
+	case fault.Warning:
+		return styleDoubt
+	}
+	return styleTitle
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
 	"hapair/haresources"
@@ -60,13 +61,13 @@ func (a *app) writeJournal(journal []daemon.JournalEntry, asJSON bool) error {
 		}
 		return nil
 	}
-	day := ""
+	on, day := screenOf(a.out), ""
 	for _, e := range journal {
 		if d := e.Time.Local().Format("2006-01-02"); d != day {
 			day = d
-			fmt.Fprintln(a.out, day)
+			fmt.Fprintln(a.out, on.paint(styleTitle, day))
 		}
-		fmt.Fprintln(a.out, journalText(e))
+		a.entry(on, e)
 	}
 	if len(journal) == 0 {
 		fmt.Fprintln(a.out, "Nothing is on record.")
@@ -74,22 +75,29 @@ func (a *app) writeJournal(journal []daemon.JournalEntry, asJSON bool) error {
 	return nil
 }
 
-// journalText is one entry for a person.
-func journalText(e daemon.JournalEntry) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "  %s  ", e.Time.Local().Format("15:04:05.000"))
-	switch e.Level {
-	case "CRIT", "ERROR", "WARN":
-		fmt.Fprintf(&b, "%s: ", e.Level)
-	}
+// entry writes one entry for a person: what happened, and behind it, or below where that is too long, why.
+func (a *app) entry(on screen, e daemon.JournalEntry) {
+	what, style := e.What, lipgloss.NewStyle()
 	if e.Resource != "" {
-		fmt.Fprintf(&b, "%s %s: ", e.Resource, e.Operation)
+		what = e.Resource + " " + e.Operation + ": " + what
 	}
-	b.WriteString(e.What)
+	switch e.Level {
+	case "CRIT", "ERROR":
+		what, style = e.Level+": "+what, styleBad
+	case "WARN":
+		what, style = e.Level+": "+what, styleDoubt
+	}
+	mark := "  " + e.Time.Local().Format("15:04:05.000") + "  "
+	text := what
 	if e.Reason != "" {
-		fmt.Fprintf(&b, " (%s)", e.Reason)
+		text += " (" + e.Reason + ")"
 	}
-	return b.String()
+	for i, l := range on.wrap(mark, text) {
+		if head, found := strings.CutPrefix(l, mark); found && i == 0 {
+			l = mark + on.paint(style, head)
+		}
+		fmt.Fprintln(a.out, l)
+	}
 }
 
 // whyCommand explains where the groups are.
@@ -143,14 +151,17 @@ func (a *app) explain(journal []daemon.JournalEntry, names []string, asJSON bool
 		}
 		return knownOr(unknown)
 	}
+	on := screenOf(a.out)
 	for i, c := range chains {
 		if i > 0 {
 			fmt.Fprintln(a.out)
 		}
 		last := c.Steps[len(c.Steps)-1]
-		fmt.Fprintf(a.out, "%s: %s, %s\n", c.Group, last.What, last.Time.Local().Format("2006-01-02 15:04:05"))
+		for _, l := range on.wrap("", fmt.Sprintf("%s: %s, %s", c.Group, last.What, last.Time.Local().Format("2006-01-02 15:04:05"))) {
+			fmt.Fprintln(a.out, on.paint(styleTitle, l))
+		}
 		for _, e := range c.Steps {
-			fmt.Fprintln(a.out, journalText(e))
+			a.entry(on, e)
 		}
 	}
 	return knownOr(unknown)

@@ -161,7 +161,7 @@ func TestARealDaemonFromStartToStop(t *testing.T) {
 	if got := l.addresses(); !strings.Contains(got, "10.77.0.100/24") {
 		t.Errorf("addresses: %s", got)
 	}
-	l.wants(0, "alpha is active and holds local: HEALTHY", "heartbeat", "status")
+	l.wants(0, "alpha is active, holds 10.77.0.100/24: HEALTHY", "heartbeat", "status")
 	l.wants(0, `"state": "running"`, "heartbeat", "status", "--json")
 	l.wants(0, "heartbeat OK [pid ", "heartbeat", "-s")
 	l.wants(0, "heartbeat: already running [pid ", "heartbeat")

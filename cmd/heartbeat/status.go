@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +19,7 @@ import (
 var statusExit = map[daemon.Health]int{daemon.Healthy: 0, daemon.Degraded: 1, daemon.Failed: 2}
 
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, timing bool
 	c := &cobra.Command{
 		Use: "status", Short: "Show who is active for what, since when and why", Args: cobra.NoArgs,
 		Long: "Show this node, the other one, what each holds, each link and the last transitions with their reasons.\n" +
@@ -41,7 +40,7 @@ func (a *app) statusCommand() *cobra.Command {
 				e.SetIndent("", "  ")
 				err = e.Encode(s)
 			} else {
-				err = writeStatus(a.out, s)
+				err = writeStatus(a.out, screenOf(a.out), s, timing)
 			}
 			if code := statusExit[s.Health]; err == nil && code != 0 {
 				return &exit{code: code}
@@ -50,60 +49,91 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "for programs (schema 1)")
+	c.Flags().BoolVar(&timing, "timing", false, "show also how late heartbeats came on each link, and what deadtime that leaves room for")
 	return c
 }
 
+// statusText is a status as it is being written.
+type statusText struct {
+	strings.Builder
+	screen
+	s *daemon.Status
+}
+
 // writeStatus renders a status for a person who was woken by it: the verdict first, then what to do, then the details.
-func writeStatus(w io.Writer, s *daemon.Status) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s is %s", s.Node, s.State)
-	if len(s.Holds) > 0 {
-		fmt.Fprintf(&b, " and holds %s", strings.Join(s.Holds, " and "))
-	}
-	fmt.Fprintf(&b, ": %s\n", strings.ToUpper(string(s.Health)))
-	for _, p := range s.Problems {
-		fmt.Fprintf(&b, "  ! %s\n", p)
-	}
+func writeStatus(w io.Writer, on screen, s *daemon.Status, timing bool) error {
+	b := &statusText{screen: on, s: s}
+	b.verdict()
 	if s.Peer.Name != "" {
-		fmt.Fprintf(&b, "\npeer %s is %s", s.Peer.Name, s.Peer.State)
-		if len(s.Peer.Holds) > 0 {
-			fmt.Fprintf(&b, " and holds %s", strings.Join(s.Peer.Holds, " and "))
-		}
-		fmt.Fprintf(&b, ", heard %s", ago(s.Peer.LastHeardMS))
+		text := fmt.Sprintf("peer %s is %s%s, heard %s", s.Peer.Name, b.paint(stateStyle(s.Peer.State), s.Peer.State), s.HoldsPhrase(s.Peer.Name), ago(s.Peer.LastHeardMS))
 		if s.Peer.Kind != "" {
-			fmt.Fprintf(&b, " (%s)", s.Peer.Kind)
+			text += " (" + s.Peer.Kind + ")"
 		}
-		b.WriteString("\n")
+		b.line("\n" + text)
 	}
-	writeFiles(&b, s)
-	writeFencing(&b, s)
-	writeLinks(&b, s)
-	writeGroups(&b, s)
-	writeTransitions(&b, s)
+	b.files()
+	b.fencing()
+	b.links()
+	if timing {
+		b.timing()
+	}
+	b.groups()
+	b.transitions()
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// writeFiles says whether both nodes have the same; what degrades the pair stands among the problems already.
-func writeFiles(b *strings.Builder, s *daemon.Status) {
-	if s.Files == nil {
+// line writes a line, broken to the width.
+func (b *statusText) line(text string) { b.marked("", text) }
+
+// marked writes text behind a mark, broken to the width.
+func (b *statusText) marked(mark, text string) {
+	for part := range strings.SplitSeq(text, "\n") {
+		b.all(b.wrap(mark, part))
+	}
+}
+
+// all writes lines.
+func (b *statusText) all(lines []string) {
+	for _, l := range lines {
+		b.WriteString(l + "\n")
+	}
+}
+
+// heading begins a section.
+func (b *statusText) heading(text string) { b.WriteString("\n" + b.paint(styleTitle, text) + "\n") }
+
+func (b *statusText) verdict() {
+	s := b.s
+	style := healthStyles[s.Health]
+	b.line(b.paint(styleTitle, s.Node+" is "+s.State+s.HoldsPhrase(s.Node)+":") + " " + b.paint(style, strings.ToUpper(string(s.Health))))
+	for _, p := range s.Problems {
+		for _, l := range b.wrap("  ! ", p) {
+			b.WriteString(b.paint(style, l) + "\n")
+		}
+	}
+}
+
+// files says whether both nodes have the same; what degrades the pair stands among the problems already.
+func (b *statusText) files() {
+	if b.s.Files == nil {
 		return
 	}
-	switch s.Files.State {
+	switch b.s.Files.State {
 	case "equal":
-		b.WriteString("files, scripts and program are the same on both nodes\n")
+		b.line("files, scripts and program are the same on both nodes")
 	case "different":
-		for _, d := range s.Files.Differences {
-			if !slices.Contains(s.Problems, daemon.NotTheSame+d) {
-				fmt.Fprintf(b, "%s%s\n", daemon.NotTheSame, d)
+		for _, d := range b.s.Files.Differences {
+			if !slices.Contains(b.s.Problems, daemon.NotTheSame+d) {
+				b.line(daemon.NotTheSame + d)
 			}
 		}
 	}
 }
 
-// writeFencing says by what this node would make certain that the other one is off, and whether that works.
-func writeFencing(b *strings.Builder, s *daemon.Status) {
-	f := s.Fencing
+// fencing says by what this node would make certain that the other one is off, and whether that works.
+func (b *statusText) fencing() {
+	f := b.s.Fencing
 	if f == nil {
 		return
 	}
@@ -114,37 +144,108 @@ func writeFencing(b *strings.Builder, s *daemon.Status) {
 	case f.Checked != "":
 		state = fmt.Sprintf("worked at %s, it answered in %v", clock(f.Checked), time.Duration(f.CheckMS)*time.Millisecond)
 	}
-	fmt.Fprintf(b, "fencing device %s: %s; as the standby this node waits %v before it fences\n", f.Device, state, time.Duration(f.DelayMS)*time.Millisecond)
+	b.line(fmt.Sprintf("fencing device %s: %s; as the standby this node waits %v before it fences", f.Device, state, time.Duration(f.DelayMS)*time.Millisecond))
 	if f.State == "confirmed" {
-		fmt.Fprintf(b, "%s is certainly off: %s\n", s.Peer.Name, f.Reason)
+		b.line(fmt.Sprintf("%s is certainly off: %s", b.s.Peer.Name, f.Reason))
 	}
 }
 
-func writeLinks(b *strings.Builder, s *daemon.Status) {
+func (b *statusText) links() {
+	s := b.s
 	if len(s.Links)+len(s.Pings) == 0 {
 		return
 	}
-	b.WriteString("\nlinks:\n")
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	b.heading("links:")
+	var rows []row
+	if slices.ContainsFunc(s.Links, func(l daemon.LinkView) bool { return l.Timing != nil }) {
+		rows = append(rows, row{cells: []string{"", "", "heard", "lost", "round trip", "jitter", "safe deadtime"}})
+	}
 	for _, l := range s.Links {
-		fmt.Fprintf(t, "  %s\t%s\tlast frame %s", l.ID, l.State, ago(l.LastHeardMS))
-		if l.Reason != "" && l.State != "up" {
-			fmt.Fprintf(t, "\t%s", l.Reason)
+		r := row{cells: []string{l.ID, b.paint(stateStyle(l.State), l.State), ago(l.LastHeardMS), "", "", "", ""}}
+		if t := l.Timing; t != nil {
+			r.cells[3], r.cells[4], r.cells[5], r.cells[6] = percent(t.LossPercent), span(t.RTTMS), span(t.JitterMS), "?"
+			if t.SafeMS > 0 {
+				r.cells[6] = "from " + span(float64(t.SafeMS))
+			}
 		}
-		fmt.Fprintln(t)
+		if l.State != "up" {
+			r.remark = l.Reason
+		}
+		rows = append(rows, r)
 	}
 	for _, p := range s.Pings {
 		state := "dead"
 		if p.Up {
 			state = "up"
 		}
-		fmt.Fprintf(t, "  ping %s\t%s\tlast reply %s\n", p.Name, state, ago(p.LastHeardMS))
+		rows = append(rows, row{cells: []string{"ping " + p.Name, b.paint(stateStyle(state), state), ago(p.LastHeardMS)}})
 	}
-	t.Flush()
+	b.all(b.table(rows, 2, 3, 4, 5, 6))
+	if text := daemon.DeadtimeAdvice(s); text != "" {
+		b.marked("  ", text)
+	}
 	if s.Reach != nil {
-		fmt.Fprintf(b, "  ipfail: %s\n", comparison(s))
+		b.marked("  ", "ipfail: "+comparison(s))
 	}
 }
+
+// timing shows everything that is known of how punctual both nodes are.
+func (b *statusText) timing() {
+	s := b.s
+	b.heading("timing:")
+	b.marked("  ", fmt.Sprintf("keepalive %v, deadtime %v", milli(s.KeepaliveMS), milli(s.DeadtimeMS)))
+	rows := []row{{cells: []string{"heartbeats of " + s.Peer.Name, "came", "lost", "99 of 100 late by", "latest by", "longest silence", "round trip", "longest"}}}
+	add := func(name string, t *daemon.TimingView) {
+		if t == nil {
+			rows = append(rows, row{cells: []string{name, "none"}})
+			return
+		}
+		rows = append(rows, row{cells: []string{name, fmt.Sprint(t.Heartbeats), fmt.Sprintf("%d (%s)", t.Lost, percent(t.LossPercent)), span(t.JitterMS), span(t.JitterMaxMS), span(t.SilenceMS),
+			span(t.RTTMS), span(t.RTTMaxMS)}})
+	}
+	for _, l := range s.Links {
+		if l.Kind != "mirror" {
+			add(l.ID, l.Timing)
+		}
+	}
+	if len(s.Links) > 1 {
+		add("on any link", s.Timing)
+	}
+	if s.Peer.Name != "" {
+		b.all(b.table(rows, 5, 2, 1, 3, 7, 6, 4))
+	}
+	b.marked("  ", fmt.Sprintf("this node itself was late by %s at most", span(float64(s.WorstStall)/1000)))
+}
+
+// percent renders a share of lost frames.
+func percent(p float64) string {
+	switch {
+	case p == 0:
+		return "0 %"
+	case p < 0.01:
+		return "<0.01 %"
+	case p < 1:
+		return fmt.Sprintf("%.2f %%", p)
+	}
+	return fmt.Sprintf("%.1f %%", p)
+}
+
+// span renders milliseconds; negative ones are not known.
+func span(ms float64) string {
+	d := time.Duration(ms * float64(time.Millisecond))
+	switch {
+	case ms < 0:
+		return "?"
+	case d < 10*time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	case d < 10*time.Second:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// milli is so many milliseconds.
+func milli(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // comparison words what ipfail makes of the ping nodes that each node reaches.
 func comparison(s *daemon.Status) string {
@@ -162,53 +263,54 @@ func comparison(s *daemon.Status) string {
 	return text + "a tie, nothing moves"
 }
 
-func writeGroups(b *strings.Builder, s *daemon.Status) {
+func (b *statusText) groups() {
+	s := b.s
 	if len(s.Groups) == 0 {
 		return
 	}
-	b.WriteString("\nresource groups:\n")
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	b.heading("resource groups:")
+	var rows []row
 	for _, g := range s.Groups {
-		where := "on nobody"
-		if g.Owner != "" {
-			where = "on " + g.Owner
-		}
-		if g.Double {
-			where = "on BOTH"
+		where := b.paint(styleBad, "on nobody")
+		switch {
+		case g.Double:
+			where = b.paint(styleBad, "on BOTH")
+		case g.Owner != "":
+			where = "on " + b.paint(styleGood, g.Owner)
 		}
 		state := g.State
 		if state == "idle" || state == "held" {
 			state = ""
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%s\tsince %s\t%s\n", g.Name, where, state, clock(g.Since), g.Reason)
+		rows = append(rows, row{cells: []string{g.Name, where, b.paint(stateStyle(state), state), "since " + clock(g.Since)}, remark: g.Reason})
 		for _, r := range g.Resources {
 			if g.Owner != s.Node && r.Error == "" && g.State == "idle" {
 				continue // it is at rest here, as it should be
 			}
-			fmt.Fprintf(t, "    %s\t%s\t\t%s\t\n", r.Spec, r.State, r.Error)
+			rows = append(rows, row{cells: []string{"  " + r.Spec, b.paint(stateStyle(r.State), r.State)}, remark: r.Error})
 		}
 	}
-	t.Flush()
+	b.all(b.table(rows, 3))
 }
 
 // shownTransitions is how many of the last transitions a person wants to see at once.
 const shownTransitions = 8
 
-func writeTransitions(b *strings.Builder, s *daemon.Status) {
-	last := s.Transitions
+func (b *statusText) transitions() {
+	last := b.s.Transitions
 	if len(last) > shownTransitions {
 		last = last[len(last)-shownTransitions:]
 	}
 	if len(last) == 0 {
 		return
 	}
-	b.WriteString("\nlast transitions:\n")
+	b.heading("last transitions:")
 	for _, t := range last {
-		fmt.Fprintf(b, "  %s  %s", clock(t.Time), t.What)
+		text := t.What
 		if t.Reason != "" {
-			fmt.Fprintf(b, " (%s)", t.Reason)
+			text += " (" + t.Reason + ")"
 		}
-		b.WriteString("\n")
+		b.marked("  "+clock(t.Time)+"  ", text)
 	}
 }
 

@@ -21,8 +21,8 @@ func TestStatusShowsWhatIpfailCompares(t *testing.T) {
 	} {
 		s := pairStatus()
 		s.Reach = tt.reach
-		var b strings.Builder
-		writeLinks(&b, &s)
+		b := &statusText{s: &s}
+		b.links()
 		if text := b.String(); tt.want == "" && strings.Contains(text, "ipfail") || !strings.HasSuffix(text, tt.want) {
 			t.Errorf("%+v: %q, want %q", tt.reach, text, tt.want)
 		}

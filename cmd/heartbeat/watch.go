@@ -189,20 +189,14 @@ func (w watch) top() []string {
 		return []string{"asking the daemon…"}
 	}
 	most := max(2, (w.height-8)/4) // lines of each section, so that transitions have room too
-	head := fmt.Sprintf("%s is %s", s.Node, s.State)
-	if len(s.Holds) > 0 {
-		head += " and holds " + strings.Join(s.Holds, " and ")
-	}
+	head := fmt.Sprintf("%s is %s%s", s.Node, s.State, s.HoldsPhrase(s.Node))
 	lines := []string{styleTitle.Render(head+": ") + healthStyles[s.Health].Render(strings.ToUpper(string(s.Health))) + "  " + styleFaint.Render(clock(s.Time))}
 	if w.err != nil {
 		lines = append(lines, styleBad.Render("no answer since then: "+w.err.Error()))
 	}
 	lines = append(lines, bounded(w.problems(), 2*most)...)
 	if p := s.Peer; p.Name != "" {
-		text := fmt.Sprintf("peer %s is %s", p.Name, p.State)
-		if len(p.Holds) > 0 {
-			text += " and holds " + strings.Join(p.Holds, " and ")
-		}
+		text := fmt.Sprintf("peer %s is %s%s", p.Name, p.State, s.HoldsPhrase(p.Name))
 		if p.Kind != "" {
 			text += " (" + p.Kind + ")"
 		}
@@ -240,29 +234,34 @@ func (w watch) problems() (lines []string) {
 	return lines
 }
 
-// links is one line for each link and ping node.
+// screen is the terminal as the other commands know it.
+func (w watch) screen() screen { return screen{width: max(narrowest, w.width), colour: true} }
+
+// links is a line for each link and ping node, and another for what is wrong with it where one is too short.
 func (w watch) links() (lines []string) {
-	var rows [][]string
+	var rows []row
 	for _, l := range w.status.Links {
-		style, why := styleGood, ""
+		r := row{cells: []string{l.ID, stateStyle(l.State).Render(l.State), "last frame " + ago(l.LastHeardMS), "", "", ""}}
 		if l.State != "up" {
-			style, why = styleBad, l.Reason
+			r.remark = l.Reason
+		} else if t := l.Timing; t != nil {
+			r.cells[3], r.cells[4], r.cells[5] = percent(t.LossPercent)+" lost", "round trip "+span(t.RTTMS), "jitter "+span(t.JitterMS)
 		}
-		rows = append(rows, []string{l.ID, style.Render(l.State), "last frame " + ago(l.LastHeardMS), why})
+		rows = append(rows, r)
 	}
 	for _, p := range w.status.Pings {
-		style, state := styleBad, "dead"
+		state := "dead"
 		if p.Up {
-			style, state = styleGood, "up"
+			state = "up"
 		}
-		rows = append(rows, []string{"ping " + p.Name, style.Render(state), "last reply " + ago(p.LastHeardMS)})
+		rows = append(rows, row{cells: []string{"ping " + p.Name, stateStyle(state).Render(state), "last reply " + ago(p.LastHeardMS)}})
 	}
-	return columns(rows)
+	return w.screen().table(rows, 2, 3, 4, 5)
 }
 
-// groups is one line for each group.
+// groups is a line for each group, and another for the reason where one is too short.
 func (w watch) groups() []string {
-	var rows [][]string
+	var rows []row
 	for _, g := range w.status.Groups {
 		where, style := "on nobody", styleBad
 		switch {
@@ -275,32 +274,9 @@ func (w watch) groups() []string {
 		if state == "idle" || state == "held" {
 			state = ""
 		}
-		rows = append(rows, []string{g.Name, style.Render(where), state, "since " + clock(g.Since), g.Reason})
+		rows = append(rows, row{cells: []string{g.Name, style.Render(where), state, "since " + clock(g.Since)}, remark: g.Reason})
 	}
-	return columns(rows)
-}
-
-// columns aligns rows, whatever colours are in them.
-func columns(rows [][]string) (lines []string) {
-	var widths []int
-	for _, r := range rows {
-		for i, cell := range r {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], lipgloss.Width(cell))
-		}
-	}
-	for _, r := range rows {
-		line := " "
-		for i, cell := range r {
-			if widths[i] > 0 {
-				line += " " + cell + strings.Repeat(" ", widths[i]-lipgloss.Width(cell)+1)
-			}
-		}
-		lines = append(lines, strings.TrimRight(line, " "))
-	}
-	return lines
+	return w.screen().table(rows, 3)
 }
 
 // tail is the transitions that fit into so many lines, newest last.

@@ -54,11 +54,11 @@ func troubled(transitions int) *daemon.Status {
 
 func TestWatchFitsAnOldTerminal(t *testing.T) {
 	w := after(newWatch(nil, time.Second), tea.WindowSizeMsg{Width: 80, Height: 24}, fetched{status: troubled(20)})
-	want := `alpha is active and holds local: DEGRADED  2026-11-02 07:30:00
+	want := `alpha is active, holds 10.0.0.1: DEGRADED  2026-11-02 07:30:00
   ! link ucast eth1 10.0.0.2 is dead: nothing heard from beta for 2m5s; check
     the cable and that beta sends there
   ! ping node routers does not answer this node
-peer beta is active (hapair), heard 80ms ago
+peer beta is active, holds mail (hapair), heard 80ms ago
 
 links
   bcast eth0           up        last frame 80ms ago
@@ -216,7 +216,7 @@ func TestWatchInATerminal(t *testing.T) {
 		defer mu.Unlock()
 		return ansi.Strip(screen.String())
 	}
-	awaitOutput(t, "the status on the terminal", func() bool { return strings.Contains(text(), "alpha is active and holds local: HEALTHY") })
+	awaitOutput(t, "the status on the terminal", func() bool { return strings.Contains(text(), "alpha is active, holds 10.0.0.1: HEALTHY") })
 	f.change(func(s *daemon.Status) { s.Health = daemon.Degraded })
 	awaitOutput(t, "the change on the terminal", func() bool { return strings.Contains(text(), "DEGRADED") })
 	if _, err := master.WriteString("q"); err != nil {
