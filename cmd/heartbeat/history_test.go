@@ -84,3 +84,27 @@ func TestHistoryReadsBothFiles(t *testing.T) {
 		t.Errorf("history without a journal: %d\n%s", code, out)
 	}
 }
+
+// TestWhyGoesBackToWhatDecided: a takeover that had to wait, for a ping node or a device, is explained by what it waited for, however long ago.
+func TestWhyGoesBackToWhatDecided(t *testing.T) {
+	t.Setenv("TZ", "UTC")
+	t.Setenv("COLUMNS", "")
+	line := func(clock, what, reason string) string {
+		return `{"time":"2026-11-02T` + clock + `Z","node":"beta","generation":8,"level":"INFO","what":"` + what + `","reason":"` + reason + `"}` + "\n"
+	}
+	journal := line("01:00:00", "node alpha: is dead", "an older one") + line("01:10:00", "Node alpha is back (hapair).", "heartbeats arrive again") +
+		line("03:00:00", "Link alpha:eth0 dead.", "nothing heard") + line("03:00:00", "node alpha: is dead", "nothing heard on any link for 2s") +
+		line("03:00:01", "This node is isolated: it takes nothing over", "neither the peer nor any ping target answers") +
+		line("03:05:00", "This node is no longer isolated", "a ping target answers again") + line("03:05:00", "Acquiring resource group web", "alpha is dead")
+	code, out, _ := fromJournal(t, map[string]string{"journal.jsonl": journal}, "why", "web")
+	var steps []string
+	for _, l := range strings.Split(strings.TrimSpace(out), "\n")[1:] {
+		steps = append(steps, strings.TrimSpace(l))
+	}
+	want := []string{"03:00:00.000  node alpha: is dead (nothing heard on any link for 2s)",
+		"03:00:01.000  This node is isolated: it takes nothing over (neither the peer nor any ping target answers)",
+		"03:05:00.000  This node is no longer isolated (a ping target answers again)", "03:05:00.000  Acquiring resource group web (alpha is dead)"}
+	if code != 0 || !slices.Equal(steps, want) {
+		t.Errorf("%d\n%s\nwant\n%s", code, strings.Join(steps, "\n"), strings.Join(want, "\n"))
+	}
+}

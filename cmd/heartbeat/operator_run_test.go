@@ -69,7 +69,7 @@ func newBench(t *testing.T) *bench {
 		}
 		return cmd
 	}
-	b.mid = start(syscall.CLONE_NEWNET, "ip link set lo up; ip link add br0 type bridge; ip addr add 10.77.0.254/24 dev br0; ip link set br0 up")
+	b.mid = start(syscall.CLONE_NEWNET, "ip link set lo up; ip link add br0 address 02:00:00:00:00:fe type bridge; ip addr add 10.77.0.254/24 dev br0; ip link set br0 up")
 	for i, name := range benchNames {
 		b.node[i] = start(syscall.CLONE_NEWNET|syscall.CLONE_NEWNS|syscall.CLONE_NEWUTS|syscall.CLONE_NEWPID, `
 mount --make-rprivate /

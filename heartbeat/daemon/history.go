@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -73,9 +74,11 @@ func Explain(journal []JournalEntry, group string) (c Chain, ok bool) {
 		return c, false
 	}
 	change := journal[at]
-	for _, e := range journal[:at] {
+	decisive := lastDecisive(journal[:at], change.Generation)
+	for i, e := range journal[:at] {
 		// Causes of this run, not what became of other groups.
-		if e.Generation == change.Generation && change.Time.Sub(e.Time) <= causesBefore && (mentions(e) || !strings.Contains(e.What, "esource group ") && e.Group == "") {
+		if e.Generation == change.Generation && (change.Time.Sub(e.Time) <= causesBefore || slices.Contains(decisive, i)) &&
+			(mentions(e) || !strings.Contains(e.What, "esource group ") && e.Group == "") {
 			c.Steps = append(c.Steps, e)
 		}
 	}
@@ -86,6 +89,24 @@ func Explain(journal []JournalEntry, group string) (c Chain, ok bool) {
 		}
 	}
 	return c, true
+}
+
+// decisiveLine is what decides about all groups, for as long as nothing else of the kind is said: how the other node is, and whether this one
+// may take anything.
+var decisiveLine = regexp.MustCompile(`^[Nn]ode \S+ (?:is dead|is back|appears|is off)|^[Nn]ode \S+: is dead|^Received shutdown notice|^This node is isolated|^STONITH of |nothing is taken over`)
+
+// lastDecisive finds the last such entry of a run, and, where that says that this node may take nothing, the one before that says why it wants to.
+func lastDecisive(journal []JournalEntry, generation uint32) (found []int) {
+	for i, e := range slices.Backward(journal) {
+		if e.Generation != generation || !decisiveLine.MatchString(e.What) {
+			continue
+		}
+		found = append(found, i)
+		if !strings.HasPrefix(e.What, "This node is isolated") && !strings.Contains(e.What, "nothing is taken over") {
+			return found
+		}
+	}
+	return found
 }
 
 // containsWord tells whether text holds word, with nothing of a longer name around it.
