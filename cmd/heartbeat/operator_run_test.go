@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"hapair/heartbeat/daemon"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // bench is two machines as an administrator has them before heartbeat is there, and a switch that is also their gateway: each machine has its
@@ -38,7 +39,8 @@ var benchNames = [2]string{"alpha", "beta"}
 // newBench makes the machines.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	requireRoot(t)
+	requireNamespace(t)
+	require.Tool(t, "nsenter", "two machines of their own")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // promtool runs Prometheus' own tool, and skips the test where it is not here.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		const why = "promtool is not here (Debian's package prometheus): the rules and queries were not tested with Prometheus' parser"
-		if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
+	require.Tool(t, "promtool", "the rules and queries with Prometheus' own parser")
+	if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }

@@ -18,6 +18,7 @@ var causes = []struct{ words, cause string }{
 	{"said goodbye", "peer-stopped"},
 	{"is stopping", "peer-stopped"},
 	{"this node stops", "stop"},
+	{"by a reload", "reload"},
 	{"cannot run it", "resource-failed"},
 	{"preferred node and nobody", "start"},
 	{"found running at start", "restart"},

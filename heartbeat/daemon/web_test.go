@@ -23,6 +23,7 @@ import (
 	"hapair/haresources"
 	"hapair/heartbeat"
 	"hapair/heartbeat/config"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 // freePort is a port of the loopback that nobody uses.
@@ -153,15 +154,8 @@ func readByPrometheus(t *testing.T, text string) {
 		}
 		families[m[1]] = true
 	}
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-			t.Error("the metrics were not tested with promtool, which is not here")
-		}
-		t.Log("the metrics were not tested with promtool, which is not here")
-		return
-	}
-	cmd := exec.Command(path, "check", "metrics")
+	require.Tool(t, "promtool", "what the metrics are for Prometheus' own parser")
+	cmd := exec.Command("promtool", "check", "metrics")
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
@@ -347,11 +341,7 @@ func browser(t *testing.T) string {
 			return path
 		}
 	}
-	const why = "no browser is here (Debian's chromium-headless-shell): the status page was not looked at"
-	if os.Getenv("HEARTBEAT_NO_SKIP") == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
+	require.Skip(t, "the status page in a browser", "there is none (Debian: chromium-headless-shell)")
 	return ""
 }
 
