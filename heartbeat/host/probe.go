@@ -49,7 +49,7 @@ func Probe(ctx context.Context, ifname string, addr, base netip.Addr, within tim
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(p.fd)
+	defer closeLater(p.fd)
 	question, to, err := p.question(base)
 	if err != nil {
 		return fail(err)
@@ -78,6 +78,10 @@ func Probe(ctx context.Context, ifname string, addr, base netip.Addr, within tim
 	}
 	return found, ctx.Err()
 }
+
+// closeLater closes a packet socket without waiting for it: the kernel lets every processor pass a quiet moment first, which takes ten
+// milliseconds and more, and a takeover waits for the answer.
+func closeLater(fd int) { go unix.Close(fd) }
 
 // probe is one question.
 type probe struct {
