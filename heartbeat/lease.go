@@ -85,12 +85,36 @@ func (n *Node) heartbeatInterval() time.Duration {
 	return n.cfg.Keepalive
 }
 
+// renewLeaving keeps a group answering while it is being stopped, until its addresses go: what stands right of an address on its line is
+// stopped first, may take longer than a lease, and may need the address for it. That ends when the peer has something of the group; and a
+// lease after the peer was last heard, since a peer that hears nothing either takes over one dead time later, however long the stop takes.
+func (n *Node) renewLeaving(g *group) {
+	p := &n.peer
+	if n.cfg.Lease == 0 || g.lapsed || g.leased <= n.now.Boot || g.peerHold.runs() {
+		return
+	}
+	until := n.tx.status.Boot + n.leaseLength()
+	if p.name != "" && p.life != lifeLeft && p.lastHeard > g.since.Mono-n.cfg.Deadtime { // not one that was gone before the stop began
+		until = min(until, n.now.Boot-(n.now.Mono-p.lastHeard)+n.leaseLength())
+	}
+	if capped, ok := n.unheardUntil(); ok {
+		until = min(until, capped)
+	}
+	if until > g.leased {
+		g.leased = until
+		n.do(Renew{Group: g.Name, Until: until})
+	}
+}
+
 // renewAll follows every heartbeat.
 func (n *Node) renewAll() {
 	for _, g := range n.groups {
-		if g.hold.owns() {
+		switch {
+		case g.hold.owns():
 			n.renew(g)
-		} else {
+		case g.hold == holdReleasing:
+			n.renewLeaving(g)
+		default:
 			n.renewInherited(g)
 		}
 	}

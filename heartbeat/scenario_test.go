@@ -113,6 +113,17 @@ func (s *scenario) command(words []string) error {
 			return fmt.Errorf("%s runs on %s", words[1], got)
 		}
 		return nil
+	case "answers":
+		got := []string{}
+		for _, m := range s.w.nodes {
+			if m.answers(words[1]) {
+				got = append(got, m.name)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(words[2:]) {
+			return fmt.Errorf("%s is answered by %s", words[1], got)
+		}
+		return nil
 	}
 	return s.onMachine(words)
 }
