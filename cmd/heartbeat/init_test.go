@@ -229,7 +229,7 @@ func TestInitOnARealMachine(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+asProgram+"=1 exec "+self+" \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err = run("timeout 60 " + self + " rehearse " + dir + " --binary " + program + " --brief --set deadtime=400ms --set keepalive=100ms --set warntime=200ms"); err != nil || !strings.Contains(out, "PASSED: 1 of 1") {
+	if out, err = run("timeout 60 " + self + " rehearse " + dir + " --binary " + program + " --brief --scenario power-cut --set deadtime=400ms --set keepalive=100ms --set warntime=200ms"); err != nil || !strings.Contains(out, "PASSED: 1 of 1") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

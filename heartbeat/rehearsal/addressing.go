@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"hapair/heartbeat/config"
@@ -21,45 +22,54 @@ func (n *network) subnet(prefix netip.Prefix) *subnet {
 	return s
 }
 
+// hostName is a name other than a node's that a ucast line gives a node's address by.
+type hostName struct {
+	name string
+	net  *network
+	node int
+	v6   bool
+}
+
 // addUnicast takes the nodes' addresses from ucast lines. Usually both nodes have the same file, with two lines for each
 // interface, in the order of the nodes; where there is one line only it names the second node's address.
 func (p *pair) addUnicast(links []config.Link) error {
-	named := map[string][]netip.Addr{}
-	var order []string
+	type place struct{ kind, device string }
+	named := map[place][]string{}
+	var order []place
 	for _, l := range links {
 		if l.Kind != "ucast" && l.Kind != "ucast6" {
 			continue
 		}
 		peer, _, _ := strings.Cut(l.Peer, "%")
-		a, err := netip.ParseAddr(peer)
-		if err != nil {
-			continue // a host name: /etc/hosts of the nodes will have it
+		if slices.Contains(p.nodes[:], strings.ToLower(peer)) {
+			continue // a node's own name: /etc/hosts of the nodes has it
 		}
-		key := l.Kind + " " + l.Device
+		key := place{l.Kind, l.Device}
 		if named[key] == nil {
 			order = append(order, key)
 		}
-		named[key] = append(named[key], a)
+		named[key] = append(named[key], peer)
 	}
 	for _, key := range order {
-		addrs := named[key]
-		if len(addrs) > 2 {
-			return fmt.Errorf("%s has %d addresses, but a pair has two nodes", key, len(addrs))
+		peers := named[key]
+		if len(peers) > 2 {
+			return fmt.Errorf("%s %s has %d addresses, but a pair has two nodes", key.kind, key.device, len(peers))
 		}
-		_, device, _ := strings.Cut(key, " ")
-		s := p.network(device).subnet(roomy(addrs[0], 0))
-		if len(addrs) == 1 {
-			p.alone[device] = true
-			addrs = append([]netip.Addr{{}}, addrs...)
+		first := 0
+		if len(peers) == 1 {
+			p.alone[key.device] = true
+			first = 1
 		}
-		for i, a := range addrs {
-			if !a.IsValid() {
+		n := p.network(key.device)
+		for i, peer := range peers {
+			node := first + i
+			a, err := netip.ParseAddr(peer)
+			if err != nil {
+				p.names = append(p.names, hostName{peer, n, node, key.kind == "ucast6"})
 				continue
 			}
-			if !s.prefix.Contains(a) {
-				return fmt.Errorf("%s: %s and %s are not in one network", key, addrs[0], addrs[1])
-			}
-			s.nodes[i] = a
+			s := n.subnet(roomy(a, 0)) // two that are not neighbours make two networks on the one wire
+			s.nodes[node] = a
 			s.taken[a] = true
 		}
 	}
@@ -68,9 +78,14 @@ func (p *pair) addUnicast(links []config.Link) error {
 
 // giveAddresses completes every network: each needs at least one range, and in each range everyone needs an address.
 func (p *pair) giveAddresses() error {
+	for _, h := range p.names {
+		if h.net.family(h.v6) == nil {
+			h.net.subnet(h.net.own(h.v6))
+		}
+	}
 	for _, n := range p.networks {
 		if len(n.subnets) == 0 {
-			n.subnet(netip.MustParsePrefix(fmt.Sprintf("10.231.%d.0/24", n.index+1)))
+			n.subnet(n.own(false))
 		}
 		for _, s := range n.subnets {
 			for i := range s.nodes {
@@ -81,6 +96,24 @@ func (p *pair) giveAddresses() error {
 			if err := s.give(&s.client, 50); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// own is a range for a network whose files name none.
+func (n *network) own(v6 bool) netip.Prefix {
+	if v6 {
+		return netip.MustParsePrefix(fmt.Sprintf("fd00:231:%d::/64", n.index+1))
+	}
+	return netip.MustParsePrefix(fmt.Sprintf("10.231.%d.0/24", n.index+1))
+}
+
+// family is the network's first range of IPv4 or IPv6, nil where it has none.
+func (n *network) family(v6 bool) *subnet {
+	for _, s := range n.subnets {
+		if s.prefix.Addr().Is6() == v6 {
+			return s
 		}
 	}
 	return nil
@@ -183,7 +216,7 @@ func (p *pair) clientAddresses(n *network) []netip.Prefix {
 	return all
 }
 
-// hosts is the nodes' /etc/hosts: each other by name, and the hosts that ha.cf pings by name.
+// hosts is the nodes' /etc/hosts: each other by name, also by the names that ucast lines use, and the hosts that ha.cf pings by name.
 func (p *pair) hosts() string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1 localhost\n::1 localhost\n")
@@ -196,6 +229,9 @@ func (p *pair) hosts() string {
 	}
 	for i, name := range p.nodes {
 		fmt.Fprintf(&b, "%s %s\n", best.subnets[0].nodes[i], name)
+	}
+	for _, h := range p.names {
+		fmt.Fprintf(&b, "%s %s\n", h.net.family(h.v6).nodes[h.node], h.name)
 	}
 	for _, h := range p.pings {
 		if h.name != h.addr.String() {

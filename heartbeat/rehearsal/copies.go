@@ -90,15 +90,15 @@ func (c copies) omit(line string) string {
 	return leftOut[name]
 }
 
-// directive splits a line of ha.cf.
+// directive splits a line of ha.cf; the name is in lower case, in which the program takes it whatever the file's is.
 func directive(line string) (name, rest string) {
 	line, _, _ = strings.Cut(line, "#")
 	line = strings.TrimSpace(line)
 	i := strings.IndexAny(line, " \t")
 	if i < 0 {
-		return line, ""
+		return strings.ToLower(line), ""
 	}
-	return line[:i], strings.TrimSpace(line[i:])
+	return strings.ToLower(line[:i]), strings.TrimSpace(line[i:])
 }
 
 // nodeFiles says how one node's files differ from those that are rehearsed.
@@ -182,9 +182,14 @@ func (c copies) haCF(text string, n nodeFiles) string {
 // unicast corrects a ucast line for the node whose own address it names.
 func (c copies) unicast(line string, node int) string {
 	name, rest := directive(line)
-	words := strings.Fields(rest)
+	words := strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune(" \t\r,", r) })
 	if len(words) < 2 || node == 0 || !c.pair.alone[words[0]] {
 		return line
+	}
+	for _, h := range c.pair.names {
+		if h.name == words[1] && h.net.device == words[0] {
+			return fmt.Sprintf("%s %s %s", name, words[0], h.net.family(h.v6).nodes[0])
+		}
 	}
 	for _, s := range c.pair.network(words[0]).subnets {
 		if peer, scope, scoped := strings.Cut(words[1], "%"); s.nodes[1].String() == peer {

@@ -26,6 +26,9 @@ func Layout(dir string) (string, error) {
 	for _, s := range p.services {
 		fmt.Fprintf(&b, "service %s on %s of %s\n", s.addr, s.network.device, p.nodes[s.preferred])
 	}
+	for _, h := range p.names {
+		fmt.Fprintf(&b, "host %s %s\n", h.net.family(h.v6).nodes[h.node], h.name)
+	}
 	for _, h := range p.pings {
 		fmt.Fprintf(&b, "ping %s is %s on %s\n", h.name, h.addr, h.net.device)
 	}

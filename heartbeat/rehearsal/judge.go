@@ -194,10 +194,17 @@ func (p *Phase) compare(outage, dual, serves *bound, t timing) {
 	}
 }
 
+// inTransition is what a node says that it holds while resources are being started or stopped; scriptPatience is how long that may go on after
+// the addresses are where they belong.
+const (
+	inTransition   = "transition"
+	scriptPatience = time.Minute
+)
+
 // accounts compares what the nodes say of themselves with what the clients see, and finds daemons that ended by
 // themselves.
 func (r *run) accounts(p *Phase) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*scriptPatience+10*time.Second)
 	defer cancel()
 	for _, n := range r.world.nodes {
 		if !r.world.works(n) || !n.running {
@@ -216,8 +223,17 @@ func (r *run) accounts(p *Phase) {
 			continue
 		}
 		said, err := n.impl.holdings(ctx, n)
+		for began := r.world.clock.Now(); err == nil && said == inTransition && r.world.clock.Now()-began < scriptPatience; { // a script that takes long
+			if err = pause(ctx, 50*time.Millisecond); err == nil {
+				said, err = n.impl.holdings(ctx, n)
+			}
+		}
 		if err != nil {
 			p.fail("ask %s what it holds: %v", n.name, err)
+			continue
+		}
+		if said == inTransition {
+			p.fail("%s is still in motion %v after the clients had their answers", n.name, scriptPatience)
 			continue
 		}
 		for _, set := range []string{"local", "foreign"} {

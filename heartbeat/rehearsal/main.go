@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"hapair/haresources"
 )
 
 // Exit codes of Main.
@@ -22,8 +24,8 @@ const (
 	exitUsage  = 2
 )
 
-// defaultScenario is the demonstration: what is done when nobody says what to do.
-const defaultScenario = "power-cut"
+// defaultScenarios are what is done when nobody says what to do: everything that must go well before a pair may be relied on.
+const defaultScenarios = "power-cut,graceful-stop,standby-all,freeze-long,one-link,partition"
 
 const usage = `Usage: heartbeat rehearse [options] [DIRECTORY]
 
@@ -78,10 +80,13 @@ func (c *command) parse(args []string) (code int, done bool) {
 	set := assignments{}
 	var scenarioNames, impls, scripts string
 	var list bool
-	flags.StringVar(&scenarioNames, "scenario", defaultScenario, "what to do: names separated by commas, or all")
+	flags.StringVar(&scenarioNames, "scenario", defaultScenarios, "what to do: names separated by commas, or all")
 	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or ")+"; or all, for all four pairs")
 	flags.IntVar(&c.options.Repeat, "repeat", 1, "how often; from 5 on the median is judged too")
-	flags.DurationVar(&c.options.Lasting, "lasting", 0, "how long trials last in which nothing may happen: idle, loss, busy (default: as --list says)")
+	flags.Func("lasting", "how long trials last in which nothing may happen: idle, loss, busy, as in 60 (seconds) or 2m (default: as --list says)", func(text string) (err error) {
+		c.options.Lasting, err = haresources.ParseDuration(text)
+		return err
+	})
 	flags.Var(set, "set", "replace a directive of ha.cf for this rehearsal, as in deadtime=200ms; may be repeated")
 	flags.StringVar(&scripts, "scripts", "stand-in", "resource scripts of DIRECTORY: stand-in (remembers start and stop), or real (runs them here, with your files and devices)")
 	flags.StringVar(&c.options.Binary, "binary", "", "the heartbeat program to run on hapair nodes (default: this one)")

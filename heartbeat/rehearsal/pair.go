@@ -20,6 +20,7 @@ type pair struct {
 	networks []*network
 	serials  []string // device paths
 	services []*service
+	names    []hostName // what ucast lines call the nodes
 	pings    []pingHost
 	groups   []haresources.Group
 	scripts  []haresources.Resource // resources that are no addresses

@@ -55,6 +55,21 @@ ping 10.0.0.254 is 10.0.0.254 on eth0
 ping gateway is 10.0.0.249 on eth0
 ping 192.0.2.1 is 192.0.2.1 on eth0
 `},
+		{"two networks on one wire", "node alpha beta\nucast eth0 10.0.0.1\nucast eth0 10.7.0.2\n" + times, "", `
+nodes [alpha beta] port 694 keepalive 1s deadtime 5s initdead 10s failback off
+eth0 heartbeat=true
+  10.0.0.0/24 nodes [10.0.0.1 10.0.0.253] client 10.0.0.250
+  10.7.0.0/24 nodes [10.7.0.254 10.7.0.2] client 10.7.0.250
+`},
+		{"names of their own", "node alpha beta\nucast eth0 alpha-hb\nucast eth0 beta-hb\nucast6 eth1 fd00::2\nucast eth1 BETA\n" + times, "", `
+nodes [alpha beta] port 694 keepalive 1s deadtime 5s initdead 10s failback off
+eth0 heartbeat=true
+  10.231.1.0/24 nodes [10.231.1.254 10.231.1.253] client 10.231.1.250
+eth1 heartbeat=true
+  fd00::/64 nodes [fd00::ffff:ffff:ffff:fffe fd00::2] client fd00::ffff:ffff:ffff:fffa
+host 10.231.1.254 alpha-hb
+host 10.231.1.253 beta-hb
+`},
 		{"no addresses, no subnets", "node alpha beta\nmcast eth0 239.1.1.1 700 1 0\nbcast eth1\n" + times, "", `
 nodes [alpha beta] port 694 keepalive 1s deadtime 5s initdead 10s failback off
 eth0 heartbeat=true
@@ -81,7 +96,6 @@ func TestLayoutRefuses(t *testing.T) {
 		{"one node", "node alpha\nbcast eth0\n" + times, "", "names 1 nodes, a rehearsal needs two"},
 		{"a fault", "node alpha beta\nbcast eth0\nundport 700\n" + times, "", "ha.cf:3:1: error: "},
 		{"three unicast addresses", "node alpha beta\nucast eth0 10.0.0.1\nucast eth0 10.0.0.2\nucast eth0 10.0.0.3\n" + times, "", "has 3 addresses"},
-		{"two networks", "node alpha beta\nucast eth0 10.0.0.1\nucast eth0 10.7.0.2\n" + times, "", "are not in one network"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -143,6 +157,19 @@ func TestCopies(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(d, "authkeys")); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("authkeys of node %d: %v %v", i, info, err)
 		}
+	}
+}
+
+// TestCopiesName: the second node's copy names the first one, however the line is written.
+func TestCopiesName(t *testing.T) {
+	dir := directory(t, "node alpha beta\nUcast eth0, peer\nucast eth1,10.1.0.2\n"+times, "alpha 10.0.0.100\n")
+	to := [2]string{t.TempDir(), t.TempDir()}
+	if _, err := rehearsal.Copies(dir, to, false, false); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(to[1], "ha.cf"))
+	if err != nil || !strings.Contains(string(text), "ucast eth0 10.0.0.254\nucast eth1 10.1.0.254\n") {
+		t.Errorf("%v, ha.cf of beta:\n%s", err, text)
 	}
 }
 
