@@ -111,8 +111,9 @@ func newCore(cfg heartbeat.Config, boot heartbeat.Boot, now heartbeat.Instant) (
 	return n, nil
 }
 
-// linksPatience is how long the start waits for all links to have been tried, so that the first heartbeat goes everywhere.
-const linksPatience = time.Second
+// linksPatience is how long the start waits for all links to have been tried, so that the first heartbeat goes everywhere. A name that no
+// server resolves takes seconds; a lease that a killed daemon left, and a pair that starts afresh, cannot wait for it.
+const linksPatience = 250 * time.Millisecond
 
 // newEngine opens the links and makes the core; run starts it. ctx ends everything at once, whatever it was doing: it is for
 // emergencies. The worker goroutines of the links already run when newEngine returns.
