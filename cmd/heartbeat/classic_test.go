@@ -179,7 +179,7 @@ func TestSubCommands(t *testing.T) {
 	if got := f.requests(); got != "standby all; takeover foreign; move mail; cleanup mail; reload; quit" {
 		t.Errorf("asked for %s", got)
 	}
-	for _, args := range []string{"status", "standby", "takeover", "move x", "reload", "stop", "wait --timeout 50ms"} {
+	for _, args := range []string{"status", "standby", "takeover", "move x", "reload", "stop", "wait --timeout 50ms", "wait --timeout 0.05"} {
 		if code, _, err := call(t, t.TempDir(), append([]string{"heartbeat"}, strings.Fields(args)...)...); code != 3 || !strings.Contains(err, "heartbeat is not running") {
 			t.Errorf("heartbeat %s without a daemon: %d, %q", args, code, err)
 		}

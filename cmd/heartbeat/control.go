@@ -180,7 +180,7 @@ func stable(s *daemon.Status) bool {
 
 func (a *app) waitCommand() *cobra.Command {
 	var what string
-	var timeout time.Duration
+	timeout := time.Minute
 	c := &cobra.Command{
 		Use: "wait --for active|standby|stable", Short: "Wait until this node has a part", Args: cobra.NoArgs,
 		Long: "Wait until this node serves something (active), serves nothing (standby), or nothing is in motion (stable).\n" +
@@ -196,7 +196,7 @@ func (a *app) waitCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&what, "for", "stable", "active, standby or stable")
-	c.Flags().DurationVar(&timeout, "timeout", time.Minute, "give up after this time")
+	c.Flags().Var((*timeFlag)(&timeout), "timeout", "give up after this time, such as 30 (seconds) or 500ms")
 	return c
 }
 

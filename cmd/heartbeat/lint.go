@@ -35,7 +35,7 @@ var (
 )
 
 func (a *app) lintCommand() *cobra.Command {
-	var timeout time.Duration
+	timeout := time.Minute
 	c := &cobra.Command{
 		Use: "lint-script PATH [ARGUMENT …]", Short: "Try whether a resource script conforms: start, start, status, stop, stop, status", Args: cobra.MinimumNArgs(1),
 		Long: "Run a resource script with start, start, status, stop, stop, status, in namespaces of its own for processes, network, names and\n" +
@@ -43,7 +43,7 @@ func (a *app) lintCommand() *cobra.Command {
 			"Exit code 0: it conforms; 1: it does not.",
 		RunE: func(_ *cobra.Command, args []string) error { return a.lint(args, timeout) },
 	}
-	c.Flags().DurationVar(&timeout, "timeout", time.Minute, "for each of the six calls")
+	c.Flags().Var((*timeFlag)(&timeout), "timeout", "for each of the six calls")
 	c.Flags().SetInterspersed(false)
 	return c
 }

@@ -45,7 +45,7 @@ func (a *app) watchCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().DurationVar(&interval, "interval", interval, "how often the daemon is asked")
+	c.Flags().Var((*timeFlag)(&interval), "interval", "how often the daemon is asked")
 	return c
 }
 
