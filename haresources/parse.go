@@ -122,7 +122,7 @@ func (p *parser) clean(number int, raw []byte) []byte {
 	line, cr := bytes.CutSuffix(raw, []byte("\r"))
 	if cr && !p.saidCRLF {
 		p.saidCRLF = true
-		p.add(fault.Warning, position{number, 0}, "convert the file: sed -i 's/\\r$//' FILE",
+		p.add(fault.Warning, position{number, 0}, "convert the file: sed -i 's/\\r$//' "+p.table.File,
 			"lines end in CR LF: Linux-HA hands the CR to the last script of each line")
 	}
 	if i := bytes.Index(line, []byte("\u00a0")); i >= 0 {

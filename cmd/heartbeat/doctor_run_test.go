@@ -159,8 +159,8 @@ func TestDoctorOfARealPair(t *testing.T) {
 		beta.write("haresources", "# the pair's\n\nalpha 10.77.0.100/24/eth0 web Delay::1\n")
 		p.named(1, "the files were changed and are not in force", "heartbeat reload")
 		beta.wants(0, "in force", "heartbeat", "reload")
-		alpha.wants(1, "haresources:2: warning: the group 10.77.0.100/24/eth0 differs from beta's (haresources:3)", "heartbeat", "check", "--files-only", "--peer")
-		beta.wants(1, "haresources:3: warning: the group 10.77.0.100/24/eth0 differs from alpha's (haresources:2)", "heartbeat", "check", "--files-only", "--peer")
+		alpha.wants(1, "haresources:2:1: warning: the group 10.77.0.100/24/eth0 differs from beta's (haresources:3)", "heartbeat", "check", "--files-only", "--peer")
+		beta.wants(1, "haresources:3:1: warning: the group 10.77.0.100/24/eth0 differs from alpha's (haresources:2)", "heartbeat", "check", "--files-only", "--peer")
 		for _, l := range p.node {
 			awaitOutput(t, "the difference in the status of both", func() bool {
 				code, out := l.call("heartbeat", "status")

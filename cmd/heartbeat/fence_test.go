@@ -66,7 +66,7 @@ func TestFenceCheck(t *testing.T) {
 		t.Errorf("%d, %v: %s", code, err, out)
 	}
 	code, out, _ = call(t, f.run, "heartbeat", "check", dir)
-	if code != 2 || !strings.Contains(out, "ha.cf:10: error: external/nosuch: nosuch was found in none of") {
+	if code != 2 || !strings.Contains(out, "ha.cf:10:1: error: external/nosuch: nosuch was found in none of") {
 		t.Errorf("heartbeat check: %d %s", code, out)
 	}
 	dir, _ = fencedConfig(t, "")

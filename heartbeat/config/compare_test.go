@@ -46,24 +46,24 @@ func TestCompare(t *testing.T) {
 		{"its own address and devices", "ha.cf", "bcast eth0\nucast eth1 10.1.0.2", "bcast enp1s0\nucast enp2s0 10.1.0.1", ""},
 		{"both addresses in one file", "ha.cf", "ucast eth1 10.1.0.2", "ucast eth1 10.1.0.2\nucast eth1 10.1.0.1", ""},
 		{"its own log", "ha.cf", "/var/log/ha-log", "/var/log/other", ""},
-		{"legacy is on between two of ours", "ha.cf", "auto_failback off", "auto_failback on", "ha.cf:4: warning: auto_failback is off here and on on beta (ha.cf:4)"},
-		{"deadtime", "ha.cf", "deadtime 1", "deadtime 2", "ha.cf:3: warning: deadtime is 1s here and 2s on beta (ha.cf:3)"},
-		{"a link less", "ha.cf", "ucast eth1 10.1.0.2\n", "", "ha.cf:6: warning: link ucast is not in beta's ha.cf"},
-		{"another port", "ha.cf", "bcast eth0", "udpport 695\nbcast eth0", "ha.cf:5: warning: link bcast is port 694 here and port 695 on beta (ha.cf:6)"},
-		{"another ping node", "ha.cf", "10.0.0.254", "10.0.0.253", "ha.cf:7: warning: ping 10.0.0.254 is not in beta's ha.cf"},
-		{"a pragma", "ha.cf", "retry-failed=5m", "retry-failed=6m", "ha.cf:8: warning: retry-failed is 5m0s here and 6m0s on beta (ha.cf:8)"},
-		{"a default on one side", "ha.cf", "#hapair: retry-failed=5m\n", "", "ha.cf:8: warning: retry-failed is 5m0s here and 10m0s on beta (ha.cf)"},
-		{"a device's secret parameter", "ha.cf", "external/ssh beta", "external/ssh delta", "ha.cf:9: warning: stonith_host * external/ssh differs from beta's (ha.cf:9)"},
+		{"legacy is on between two of ours", "ha.cf", "auto_failback off", "auto_failback on", "ha.cf:4:1: warning: auto_failback is off here and on on beta (ha.cf:4)"},
+		{"deadtime", "ha.cf", "deadtime 1", "deadtime 2", "ha.cf:3:1: warning: deadtime is 1s here and 2s on beta (ha.cf:3)"},
+		{"a link less", "ha.cf", "ucast eth1 10.1.0.2\n", "", "ha.cf:6:1: warning: link ucast is not in beta's ha.cf"},
+		{"another port", "ha.cf", "bcast eth0", "udpport 695\nbcast eth0", "ha.cf:5:1: warning: link bcast is port 694 here and port 695 on beta (ha.cf:6)"},
+		{"another ping node", "ha.cf", "10.0.0.254", "10.0.0.253", "ha.cf:7:1: warning: ping 10.0.0.254 is not in beta's ha.cf"},
+		{"a pragma", "ha.cf", "retry-failed=5m", "retry-failed=6m", "ha.cf:8:1: warning: retry-failed is 5m0s here and 6m0s on beta (ha.cf:8)"},
+		{"a default on one side", "ha.cf", "#hapair: retry-failed=5m\n", "", "ha.cf:8:1: warning: retry-failed is 5m0s here and 10m0s on beta (ha.cf)"},
+		{"a device's secret parameter", "ha.cf", "external/ssh beta", "external/ssh delta", "ha.cf:9:1: warning: stonith_host * external/ssh differs from beta's (ha.cf:9)"},
 		{"respawn on one side", "ha.cf", "ping 10.0.0.254\n", "ping 10.0.0.254\nrespawn root /bin/true\n", "ha.cf: warning: respawn /bin/true, which beta has (ha.cf:8), is missing here"},
-		{"a resource more", "haresources", "apache2", "apache2 squid", "haresources:2: warning: the group 10.0.0.1/24/eth0 differs from beta's (haresources:2)"},
-		{"another owner", "haresources", "beta 10.0.0.2", "alpha 10.0.0.2", "haresources:3: warning: the group 10.0.0.2/24/eth0 differs from beta's (haresources:3)"},
-		{"a spelling", "haresources", "alpha 10.0.0.1/24/eth0", "alpha   IPaddr::10.0.0.1/24/eth0", "haresources:2: error: the group 10.0.0.1/24/eth0 is not in beta's haresources"},
+		{"a resource more", "haresources", "apache2", "apache2 squid", "haresources:2:1: warning: the group 10.0.0.1/24/eth0 differs from beta's (haresources:2)"},
+		{"another owner", "haresources", "beta 10.0.0.2", "alpha 10.0.0.2", "haresources:3:1: warning: the group 10.0.0.2/24/eth0 differs from beta's (haresources:3)"},
+		{"a spelling", "haresources", "alpha 10.0.0.1/24/eth0", "alpha   IPaddr::10.0.0.1/24/eth0", "haresources:2:1: error: the group 10.0.0.1/24/eth0 is not in beta's haresources"},
 		{"a group more there", "haresources", "# both nodes\n", "alpha 10.0.0.9/24/eth0\n", "haresources: error: the group 10.0.0.9/24/eth0, which beta has (haresources:1), is missing here"},
-		{"a group less there", "haresources", "beta 10.0.0.2/24/eth0 mail # hers\n", "", "haresources:3: error: the group 10.0.0.2/24/eth0 is not in beta's haresources"},
+		{"a group less there", "haresources", "beta 10.0.0.2/24/eth0 mail # hers\n", "", "haresources:3:1: error: the group 10.0.0.2/24/eth0 is not in beta's haresources"},
 		{"a second key there", "authkeys", "1 sha1 secret\n", "1 sha1 secret\n2 sha1 next\n", "authkeys: notice: key 2, which beta has (authkeys), is missing here"},
 		{"another key signs", "authkeys", "auth 1\n", "auth 2\n2 sha1 next\n", "authkeys: notice: this node signs with key 1, beta with key 2"},
-		{"another script", "script", "text", "other", "haresources:2: warning: the script apache2 differs from beta's (haresources:2)"},
-		{"script missing there", "script", "text", config.Missing, "haresources:2: error: the script apache2 is missing on beta"},
+		{"another script", "script", "text", "other", "haresources:2:1: warning: the script apache2 differs from beta's (haresources:2)"},
+		{"script missing there", "script", "text", config.Missing, "haresources:2:1: error: the script apache2 is missing on beta"},
 		{"program", "version", "1.0.0", "1.1.0", "notice: version is 1.0.0 here and 1.1.0 on beta"},
 	}
 	for _, test := range tests {
@@ -110,7 +110,7 @@ func TestCompareBothForms(t *testing.T) {
 	}
 	text := strings.Replace(string(out.Text), `deadtime = "1s"`, `deadtime = "2s"`, 1)
 	theirs = side(t, "beta", map[string]string{"heartbeat.toml": text, "authkeys": base["authkeys"]})
-	if got := config.Compare(mine, theirs); len(got) != 1 || !strings.HasPrefix(got[0].Error(), "ha.cf:3: warning: deadtime is 1s here and 2s on beta (heartbeat.toml:") {
+	if got := config.Compare(mine, theirs); len(got) != 1 || !strings.HasPrefix(got[0].Error(), "ha.cf:3:1: warning: deadtime is 1s here and 2s on beta (heartbeat.toml:") {
 		t.Errorf("%v\n%s", got, text)
 	}
 }

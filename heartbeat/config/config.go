@@ -84,6 +84,8 @@ type Config struct {
 	FenceTimeout time.Duration // pragma fence-timeout
 	FenceAction  string        // pragma fence-action: reset or off
 	StartPolicy  string        // pragma start-policy: start, start-if-ping or ask
+
+	begin map[int]int // of File: line of a statement → column of its first word
 }
 
 // Link is one heartbeat medium (protocol section 4).
@@ -99,6 +101,7 @@ type Link struct {
 	Loop   bool   // mcast, mcast6: frames come back to other programs of this host
 	Baud   int    // serial: bits per second
 	Line   int    // in ha.cf
+	Col    int    // of what makes it this link: the device, or the peer's or group's address
 }
 
 // Ping is a ping node or a ping group: a pseudo-node that answers echo requests (protocol section 4.6).

@@ -40,9 +40,14 @@ func (c *Config) CheckHost(m Machine) fault.List {
 	return h.faults
 }
 
-// at is a fault in ha.cf or heartbeat.toml, or in the file as a whole where line is 0.
+// at is a fault in a statement of ha.cf or heartbeat.toml, or in the file as a whole where line is 0.
 func (h *hostCheck) at(severity fault.Severity, line int) fault.Fault {
-	return fault.Fault{File: h.c.File, Line: line, Severity: severity}
+	return fault.Fault{File: h.c.File, Line: line, Col: h.c.begin[line], Severity: severity}
+}
+
+// link is a fault at the word that makes a link what it is.
+func (h *hostCheck) link(severity fault.Severity, l Link) fault.Fault {
+	return fault.Fault{File: h.c.File, Line: l.Line, Col: l.Col, Severity: severity}
 }
 
 // isThisNode says whether the files were read as the node that this machine is.
@@ -107,13 +112,13 @@ func (h *hostCheck) checkLinks() {
 		ipv4 := slices.ContainsFunc(nic.Networks, func(p netip.Prefix) bool { return p.Addr().Is4() })
 		switch {
 		case !found:
-			h.faults.Addf(h.at(fault.Error, l.Line), h.nicHint(l.Device), "%s: this machine has no interface %s", l.ID, quote(l.Device))
+			h.faults.Addf(h.link(fault.Error, l), h.nicHint(l.Device), "%s: this machine has no interface %s", l.ID, quote(l.Device))
 		case !nic.Up:
-			h.faults.Addf(h.at(fault.Warning, l.Line), "ip link set "+l.Device+" up", "%s: the interface %s is down", l.ID, l.Device)
+			h.faults.Addf(h.link(fault.Warning, l), "ip link set "+l.Device+" up", "%s: the interface %s is down", l.ID, l.Device)
 		case l.Device == "lo":
-			h.faults.Addf(h.at(fault.Warning, l.Line), "name an interface that leads to the other node", "%s: lo leads nowhere but to this machine", l.ID)
+			h.faults.Addf(h.link(fault.Warning, l), "name an interface that leads to the other node", "%s: lo leads nowhere but to this machine", l.ID)
 		case !ipv4 && !strings.HasSuffix(l.Kind, "6"):
-			h.faults.Addf(h.at(fault.Warning, l.Line), "give it one, or use ucast6 or mcast6", "%s: the interface %s has no IPv4 address", l.ID, l.Device)
+			h.faults.Addf(h.link(fault.Warning, l), "give it one, or use ucast6 or mcast6", "%s: the interface %s has no IPv4 address", l.ID, l.Device)
 		case l.Peer != "":
 			h.checkPeer(l, nic)
 		}
@@ -136,7 +141,7 @@ func (h *hostCheck) checkPeer(l Link, nic Interface) {
 			networks = append(networks, p.Masked().String())
 		}
 	}
-	h.faults.Addf(h.at(fault.Warning, l.Line), fmt.Sprintf("the networks of %s are %s", l.Device, strings.Join(networks, ", ")),
+	h.faults.Addf(h.link(fault.Warning, l), fmt.Sprintf("the networks of %s are %s", l.Device, strings.Join(networks, ", ")),
 		"%s: %s is not on a network of %s, and a router between the nodes is one more thing that can fail", l.ID, l.Peer, l.Device)
 }
 
@@ -151,7 +156,7 @@ func (h *hostCheck) checkOwnAddress() {
 			return
 		}
 	}
-	h.faults.Addf(h.at(fault.Error, h.c.Links[0].Line), "name the other node's address too; a file with both is the same on both nodes",
+	h.faults.Addf(h.link(fault.Error, h.c.Links[0]), "name the other node's address too; a file with both is the same on both nodes",
 		"each ucast link names an address of this machine itself: nothing is ever sent to the other node")
 }
 
@@ -215,7 +220,7 @@ func interfaceOf(spec string) string {
 func (h *hostCheck) checkDevices() {
 	for _, l := range h.c.Links {
 		if l.Kind == "serial" {
-			h.checkDevice(h.at(fault.Error, l.Line), l.ID, l.Device)
+			h.checkDevice(h.link(fault.Error, l), l.ID, l.Device)
 		}
 	}
 	if s := h.c.Stonith; s != nil {
@@ -224,7 +229,7 @@ func (h *hostCheck) checkDevices() {
 		}
 	}
 	if h.c.Watchdog != "" {
-		h.checkDevice(h.at(fault.Warning, 0), "watchdog "+h.c.Watchdog, h.c.Watchdog)
+		h.checkDevice(h.at(fault.Warning, h.c.Lines["watchdog"]), "watchdog "+h.c.Watchdog, h.c.Watchdog)
 	}
 }
 

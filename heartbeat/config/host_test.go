@@ -83,7 +83,7 @@ func TestCheckHost(t *testing.T) {
 		want     string // in a fault's text; "" for no faults
 	}{
 		{name: "clean"},
-		{"interface missing", ha("bcast eth9"), fault.Error, `ha.cf:3: error: bcast eth9: this machine has no interface "eth9" (did you mean eth0?)`},
+		{"interface missing", ha("bcast eth9"), fault.Error, `ha.cf:3:7: error: bcast eth9: this machine has no interface "eth9" (did you mean eth0?)`},
 		{"interface unlike all", ha("bcast wan"), fault.Error, "(there are eth0, eth1, eth2, eth3)"},
 		{"interface down", ha("bcast eth2"), fault.Warning, "bcast eth2: the interface eth2 is down (ip link set eth2 up)"},
 		{"loopback", ha("bcast lo"), fault.Warning, "lo leads nowhere"},
@@ -93,7 +93,7 @@ func TestCheckHost(t *testing.T) {
 		{"peer elsewhere", ha("ucast eth1 10.20.0.2"), fault.Warning, "10.20.0.2 is not on a network of eth1, and a router between the nodes is one more thing that can fail (the networks of eth1 are 192.168.7.0/24)"},
 		{"only itself", ha("ucast eth0 10.20.0.1"), fault.Error, "each ucast link names an address of this machine itself"},
 		{"both", ha("ucast eth0 10.20.0.1\nucast eth0 10.20.0.2"), 0, ""},
-		{"serial missing", ha("bcast eth0\nserial /dev/ttyNone"), fault.Error, "ha.cf:4: error: serial /dev/ttyNone: no such file or directory"},
+		{"serial missing", ha("bcast eth0\nserial /dev/ttyNone"), fault.Error, "ha.cf:4:8: error: serial /dev/ttyNone: no such file or directory"},
 		{"serial no device", ha("bcast eth0\nserial " + plain), fault.Error, "not a character device"},
 		{"serial there", ha("bcast eth0\nserial /dev/null"), 0, ""},
 		{"watchdog missing", ha("bcast eth0\nwatchdog /dev/watchdogNone"), fault.Warning, "modprobe softdog"},

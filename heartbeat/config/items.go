@@ -31,8 +31,8 @@ type Item struct {
 	Open  bool   // Value may be shown to whoever listens
 }
 
-// noteLines keeps where the parser found what has one value.
-func (p *parser) noteLines() {
+// notePlaces keeps where the parser found what has one value, and where each statement begins.
+func (p *parser) notePlaces() {
 	lines := map[string]int{}
 	for name, g := range p.given {
 		lines[name] = g.line
@@ -40,7 +40,7 @@ func (p *parser) noteLines() {
 	for _, g := range p.cfg.Pragmas {
 		lines[g.Key] = g.Line
 	}
-	p.cfg.Lines = lines
+	p.cfg.Lines, p.cfg.begin = lines, p.begin
 }
 
 // Items lists what of a configuration both nodes must have alike: the parts PartMain, PartGroups and PartKeys.

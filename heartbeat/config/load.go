@@ -55,7 +55,7 @@ func (l *loader) loadClassic() {
 	l.readTable()
 	l.readKeys(authkeysFile)
 	if p != nil {
-		p.noteLines()
+		p.notePlaces()
 		p.crossCheck()
 		l.checkTable()
 		p.checkWatchdog()
@@ -100,7 +100,7 @@ func (l *loader) loadTOML() {
 		return
 	}
 	r := parseTOML(l.cfg, path, data, &l.faults)
-	r.noteLines()
+	r.notePlaces()
 	l.readTOMLKeys(r)
 	if !r.broken {
 		r.crossCheck()

@@ -206,7 +206,7 @@ func (p *parser) multicast(form string, family func(netip.Addr) bool) {
 
 // link adds a link, once.
 func (p *parser) link(at word, l Link) {
-	l.Line = p.now.line
+	l.Line, l.Col = p.now.line, at.col
 	if line, again := p.named[l.ID]; again {
 		p.warn(at, "remove one of the two", "the same link also stands on line %d", line)
 		return
@@ -258,6 +258,9 @@ func (p *parser) latched(first Link, values []latch, otherwise int) int {
 	v, name := values[0], "udpport"
 	if first.Kind == "serial" {
 		name = "baud"
+	}
+	if v.value == otherwise { // Linux-HA would use the same
+		return v.value
 	}
 	if p.named[name+" is late"]++; p.named[name+" is late"] > 1 {
 		return v.value

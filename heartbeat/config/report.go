@@ -52,6 +52,11 @@ func (r Report) With(lists ...fault.List) Report {
 	for _, l := range lists {
 		r.Faults = append(r.Faults, l...)
 	}
+	for i, f := range r.Faults {
+		if f.Line > 0 {
+			r.Faults[i].Col = max(f.Col, 1)
+		}
+	}
 	r.Faults.Sort()
 	r.Summary.Errors, r.Summary.Warnings, r.Summary.Notices = 0, 0, 0
 	for _, f := range r.Faults {

@@ -26,7 +26,7 @@ type differ struct{ list []string }
 
 // notCompared are the fields that say how something was written, not what it means, and those that are compared by their meaning elsewhere.
 var notCompared = map[string]bool{
-	"Dir": true, "File": true, "Unread": true, "Line": true, "Level": true, "NodeSource": true, "AutoFailbackExplicit": true, "Keys": true,
+	"Dir": true, "File": true, "Unread": true, "Line": true, "Col": true, "begin": true, "Level": true, "NodeSource": true, "AutoFailbackExplicit": true, "Keys": true,
 	"Lines": true, "Pragmas": true, "Directives": true, "Table": true, "Stonith": true, "Stoniths": true, "StonithHosts": true,
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -104,10 +105,14 @@ func (r *runner) hook(ctx context.Context, h happening) {
 	}
 }
 
-// Check reads the configuration exactly as a start does, and compares it with this machine where thisHost says so.
+// Check reads the configuration exactly as a start does, and compares it with this machine where thisHost says so; where it does not, the files may
+// be those of other machines.
 func Check(p Paths, thisHost bool) config.Report {
 	c, faults := config.Load(p.Config)
 	if !thisHost {
+		if len(c.Nodes) > 0 && !slices.Contains(c.Nodes, c.Node) { // of another machine: as its first node reads them
+			c, faults = config.Load(p.Config, config.WithNode(c.Nodes[0]))
+		}
 		return config.NewReport(c, faults)
 	}
 	return config.NewReport(c, faults, checkHost(c, p))

@@ -52,7 +52,7 @@ func (s *Severity) UnmarshalText(text []byte) error {
 type Fault struct {
 	File     string   `json:"file"`
 	Line     int      `json:"line,omitempty"` // from 1; 0 means the file as a whole
-	Col      int      `json:"col,omitempty"`  // from 1, in bytes; 0 means the line as a whole
+	Col      int      `json:"col,omitempty"`  // from 1, in bytes; 0 means the line as a whole, which begins at 1
 	Severity Severity `json:"severity"`
 	Message  string   `json:"message"`
 	Hint     string   `json:"hint,omitempty"` // what would be right
@@ -64,10 +64,7 @@ func (f Fault) Error() string {
 	if f.File != "" {
 		b.WriteString(f.File)
 		if f.Line > 0 {
-			fmt.Fprintf(&b, ":%d", f.Line)
-			if f.Col > 0 {
-				fmt.Fprintf(&b, ":%d", f.Col)
-			}
+			fmt.Fprintf(&b, ":%d:%d", f.Line, max(f.Col, 1)) // always both: editors and scripts go by file:line:col
 		}
 		b.WriteString(": ")
 	}
