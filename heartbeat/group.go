@@ -96,6 +96,7 @@ type group struct {
 	retryAt    time.Duration
 	failures   int
 	failReason string
+	deserted   bool // an alarm says that nobody serves it
 
 	peerHold         hold
 	peerWish         wish
@@ -283,6 +284,38 @@ func (n *Node) health(ev Health) {
 			n.release(g, "failed: "+ev.Reason)
 		}
 	}
+}
+
+// tellDeserted raises an alarm about every group that could not be started here, while nobody else serves it either, and ends it when somebody
+// does. It stands while the group is tried again.
+func (n *Node) tellDeserted() {
+	for _, g := range n.groups {
+		why := n.deserted(g)
+		switch {
+		case why != "" && !g.deserted:
+			n.do(Alarm{Key: "deserted " + g.Name, Text: "nobody serves " + g.Name + ": it failed here (" + g.failReason + "), and " + why +
+				"; it is tried again here by itself, and at once after `heartbeat resource cleanup '" + g.Name + "'`"})
+		case why == "" && g.deserted:
+			n.do(Alarm{Key: "deserted " + g.Name})
+		}
+		g.deserted = why != ""
+	}
+}
+
+// deserted says why nobody but this node could serve a group that could not be started here, "" where that is not so.
+func (n *Node) deserted(g *group) string {
+	p := &n.peer
+	switch {
+	case g.failures == 0 || g.hold == holdHeld || g.hold == holdStuck || n.peerHolds(g) || n.stop.asked || g.gone:
+		return ""
+	case p.name == "":
+		return "there is no other node"
+	case p.life != lifeAlive:
+		return p.name + " is not there (" + n.peerState() + ")"
+	case p.kind == kindOurs && p.current && g.peerHold == holdIdle && g.peerWish == wishUnable:
+		return p.name + " cannot run it either"
+	}
+	return ""
 }
 
 // splitFound notes that both nodes hold a group.

@@ -125,7 +125,7 @@ func copyModule(t *testing.T, dir string) {
 // coreTest names the test files that a mutant is held against.
 func coreTest(name string) bool {
 	switch name {
-	case "sim_test.go", "sim_fencing_test.go", "simulation_test.go", "scenario_test.go", "lease_test.go", "export_test.go":
+	case "sim_test.go", "sim_run_test.go", "sim_fencing_test.go", "simulation_test.go", "scenario_test.go", "lease_test.go", "export_test.go":
 		return true
 	}
 	return false

@@ -13,6 +13,7 @@ const offerPatience = 10 * time.Second
 // converge looks at each group and does the next thing that may be done. It is called after every event, so that what matters is
 // the state reached and never the order in which the news arrived.
 func (n *Node) converge() {
+	defer n.tellDeserted()
 	n.unmute()
 	n.forgetGone()
 	n.stopping()
@@ -423,6 +424,9 @@ func (n *Node) removed(g *group, heir string) {
 		}
 	}
 	g.gone, g.asked, g.giveBy, g.part = true, false, 0, 0
+	if g.deserted {
+		n.do(Alarm{Key: "deserted " + g.Name})
+	}
 	if g.hold != holdIdle {
 		n.groups = append(n.groups, g)
 	}

@@ -2,9 +2,13 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
+
+// nobodyServes begins a problem that is a group which runs nowhere, and the core's alarm about one.
+const nobodyServes = "nobody serves "
 
 // NotTheSame begins a problem that is a difference between the nodes.
 const NotTheSame = "not the same on both nodes: "
@@ -54,6 +58,12 @@ func (s *Status) judge() {
 		degraded("%s", text)
 	}
 	for _, a := range s.Alarms {
+		if group, _, found := strings.Cut(a, ": it failed here"); found && strings.HasPrefix(group, nobodyServes) {
+			s.Health = Failed // also while it is tried again
+			if slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, group+":") }) {
+				continue // said already, with its remedy
+			}
+		}
 		degraded("%s", a)
 	}
 	if s.StaleMS > 0 {
@@ -94,7 +104,7 @@ func (s *Status) judgeGroup(g GroupView, failed, degraded func(string, ...any)) 
 	case g.Removed:
 		degraded("%s is not in haresources any more and is being stopped (%s)", g.Name, g.State)
 	case g.Owner == "" && g.State == "failed":
-		failed("nobody serves %s: it failed here (%s); repair it, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
+		failed(nobodyServes+"%s: it failed here (%s); repair it, then run `heartbeat resource cleanup '%s'`", g.Name, g.Reason, g.Name)
 	case g.Owner == "" && s.Peer.State == "dead" && s.Fencing != nil && s.Fencing.State != "idle" && s.Fencing.State != "confirmed":
 		failed("nobody serves %s: %s is dead, and until it is certainly off this node does not take it over", g.Name, s.Peer.Name)
 	case g.Owner == "" && s.Peer.State == "dead" && s.State == "standby":
