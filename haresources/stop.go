@@ -44,8 +44,11 @@ func (g *group) release(ctx context.Context) (later []*item, err error) {
 }
 
 // stopAll stops items in the order given; it leaves the rest alone when one of them is stuck, since they are what that one
-// stands on.
+// stands on. Where the configuration has a stuck resource taken for stopped, the rest is stopped too: else its address would stay here
+// while the other node serves.
 func (g *group) stopAll(ctx context.Context, items []*item) error {
+	ignored := g.definition().Pragmas[PragmaStopFailure] == StopIgnore
+	var errs []error
 	for len(items) > 0 {
 		n := unit(items)
 		done := 0
@@ -54,12 +57,15 @@ func (g *group) stopAll(ctx context.Context, items []*item) error {
 		}
 		for _, it := range items[done:n] { // one by one, with retries, what the batch did not stop
 			if err := g.stop(ctx, it); err != nil {
-				return err
+				errs = append(errs, err)
+				if !ignored || ctx.Err() != nil {
+					return errors.Join(errs...)
+				}
 			}
 		}
 		items = items[n:]
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // slowStops is how many stops may exceed their time-out before the resource counts as stuck: one that hangs would hang again, and whoever

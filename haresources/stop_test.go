@@ -140,3 +140,22 @@ func TestStopThatHangsIsNotTriedForEver(t *testing.T) {
 		}
 	})
 }
+
+// TestStopFailureIgnored: where a resource that cannot be stopped is taken for stopped, what stands left of it is stopped all the same, so
+// that an address does not stay here while the other node serves it.
+func TestStopFailureIgnored(t *testing.T) {
+	for policy, want := range map[string]string{"ignore": "-c !-b !-b -a", "block": "-c !-b !-b"} {
+		w := newWorld()
+		m := manager(t, w, "alpha a b c #hapair: stop-retries=1 stop-retry-delay=0.001 on-stop-failure="+policy)
+		if err := m.Acquire(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		w.did()
+		w.fake("b").stopFails = 9
+		var stuck *haresources.StuckError
+		if err := m.Release(t.Context(), "a"); !errors.As(err, &stuck) || stuck.Resource != "b" {
+			t.Errorf("%s: %v", policy, err)
+		}
+		expect(t, w, want)
+	}
+}
