@@ -91,6 +91,7 @@ func (a *agent) prepare(ctx context.Context) error {
 		return err
 	}
 	a.take(list)
+	a.prog.hide(a.params)
 	r := a.prog.call(ctx, "action=metadata\n", "-o", "metadata")
 	if r.err != nil {
 		return classify(a.spec.Type, r, "metadata")
@@ -230,7 +231,7 @@ func (a *agent) confirmOff(ctx context.Context, node string, ev *Evidence) error
 // seen is one step for the log.
 func seen(action string, r result) string {
 	if len(r.answer) > 0 {
-		return action + ": " + r.answer[len(r.answer)-1]
+		return action + ": " + veil(r.answer[len(r.answer)-1], r.hidden)
 	}
 	return action + ": exit code 0"
 }
@@ -319,13 +320,8 @@ func (a *agent) listen(ctx context.Context, f *Failure, action, node string) {
 	if cause == CauseOther || cause == CauseParameter {
 		return
 	}
-	for _, p := range a.params {
-		if secret(p.name) && p.value != "" {
-			line = strings.ReplaceAll(line, p.value, "…")
-		}
-	}
 	f.Cause, f.Remedy = cause, remedies[cause]
-	f.What += ", for: " + line
+	f.What += ", for: " + veil(line, r.hidden)
 }
 
 // reach tries the device's TCP port, where the agent has one.

@@ -76,6 +76,7 @@ func (d *external) prepare(ctx context.Context) error {
 	if d.params, err = d.parameters(ctx); err != nil {
 		return err
 	}
+	d.prog.hide(d.params)
 	for _, p := range d.params {
 		d.prog.env = append(d.prog.env, p.name+"="+p.value)
 	}

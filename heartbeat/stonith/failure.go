@@ -3,6 +3,9 @@ package stonith
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
 	"strings"
 
 	"hapair/heartbeat/host"
@@ -143,7 +146,7 @@ func classify(device string, r result, args string) *Failure {
 		f := fail(device, CauseTimeout, "%s: no answer in %v", args, late.timeout)
 		f.Err = r.err
 		if cause, line := causeOf(r.all()); cause == CauseUnreachable || cause == CauseCredentials {
-			f.What += ", its last complaint: " + line
+			f.What += ", its last complaint: " + veil(line, r.hidden)
 		}
 		return f
 	case !errors.As(r.err, &exit):
@@ -152,6 +155,9 @@ func classify(device string, r result, args string) *Failure {
 		return f
 	}
 	cause, line := causeOf(r.all())
+	if missing := missingCommand(r.all()); cause == CauseOther && missing != "" {
+		cause, line = CauseProgram, missing+" is not installed"
+	}
 	if line == "" {
 		line = lastTelling(r)
 	}
@@ -160,10 +166,25 @@ func classify(device string, r result, args string) *Failure {
 		f.What = fmt.Sprintf("%s: ended by signal %d", args, int(exit.Signal))
 	}
 	if line != "" {
-		f.What += ": " + line
+		f.What += ": " + veil(line, r.hidden)
 	}
 	f.Err = r.err
 	return f
+}
+
+// cannotRun is how fence agents say that a command failed, for whatever reason.
+var cannotRun = regexp.MustCompile(`(?i)cannot run command '?(/[^\s']+)`)
+
+// missingCommand is a program that an agent could not run and that is not there, "" for none.
+func missingCommand(lines []string) string {
+	for _, l := range lines {
+		if m := cannotRun.FindStringSubmatch(l); m != nil {
+			if _, err := os.Stat(m[1]); errors.Is(err, fs.ErrNotExist) {
+				return m[1]
+			}
+		}
+	}
+	return ""
 }
 
 // lastTelling is the last line of output that says something.

@@ -27,6 +27,28 @@ type program struct {
 	env     []string
 	timeout time.Duration
 	log     func(Level, string)
+	hidden  []string // passwords and the like, which no line may show
+}
+
+// hide has no line show what is secret in parameters: some agents write the commands that they run, passwords and all.
+func (p *program) hide(list []param) {
+	p.hidden = nil
+	for _, s := range list {
+		if secret(s.name) && len(s.value) >= shortestSecret {
+			p.hidden = append(p.hidden, s.value)
+		}
+	}
+}
+
+// shortestSecret is how long a value is at least that is taken out of every line: shorter ones are in many words.
+const shortestSecret = 4
+
+// veil is a line without secrets.
+func veil(line string, hidden []string) string {
+	for _, s := range hidden {
+		line = strings.ReplaceAll(line, s, "…")
+	}
+	return line
 }
 
 // result is what one call gave.
@@ -34,6 +56,7 @@ type result struct {
 	answer []string // lines of standard output
 	errors []string // lines of standard error
 	err    error    // nil: exit code 0
+	hidden []string // what a person must not be shown of it
 }
 
 // all is everything that the program wrote, complaints first.
@@ -72,13 +95,13 @@ func (p program) call(ctx context.Context, stdin string, args ...string) result 
 		Line: func(line string) { keep(&r.answer, line) },
 		Errors: func(line string) {
 			keep(&r.errors, line)
-			p.log(Info, p.tag+": "+line)
+			p.log(Info, p.tag+": "+veil(line, p.hidden))
 		},
 	}.Run(ctx)
 	mu.Lock()
 	defer mu.Unlock()
 	r.err = err
-	return result{answer: r.answer, errors: r.errors, err: err}
+	return result{answer: r.answer, errors: r.errors, err: err, hidden: p.hidden}
 }
 
 // find looks for a program in directories and checks that it may be run: by nobody's grace but root's.

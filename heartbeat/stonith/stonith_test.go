@@ -321,3 +321,34 @@ func TestSharedLineWithAFixedPlug(t *testing.T) {
 		t.Errorf("warning: %s", b.log.text())
 	}
 }
+
+// TestNoLineShowsASecret: some agents write the commands that they run, with the password or community in them.
+func TestNoLineShowsASecret(t *testing.T) {
+	b := newBench(t)
+	b.script(t, "fence_chatty", `input=$(cat)
+case "$1$input" in *metadata*) cat <<'END'
+<resource-agent name="fence_chatty"><parameters><parameter name="community"><content type="string"/></parameter>
+<parameter name="password"><content type="string"/></parameter>
+<parameter name="plug"><content type="string"/></parameter></parameters><actions><action name="off"/><action name="monitor"/></actions></resource-agent>
+END
+exit 0 ;; esac
+echo "ERROR: Cannot run command /nonexistent/snmpwalk -m '' -c 'hush-hush' '10.0.0.9:161'" >&2; exit 1`, 0o755)
+	b.script(t, "chatty", `case $1 in getconfignames) echo hostlist password ;; *) echo "ipmitool -P $password: who are you" >&2; exit 1 ;; esac`, 0o755)
+	for _, tt := range []struct {
+		typ, params string
+		cause       stonith.Cause
+		words       string
+	}{
+		{"fence_chatty", "community=hush-hush", stonith.CauseProgram, "/nonexistent/snmpwalk is not installed"},
+		{"fence_chatty", "password=password community=hush-hush", stonith.CauseProgram, "/nonexistent/snmpwalk is not installed"},
+		{"external/chatty", "beta hush-hush", stonith.CauseOther, "ipmitool -P …: who are you"},
+	} {
+		err := b.open(t, stonith.Spec{Type: tt.typ, Params: tt.params, Hosts: []string{"beta"}}).Check(t.Context())
+		if stonith.CauseOf(err) != tt.cause || err == nil || !strings.Contains(err.Error(), tt.words) {
+			t.Errorf("%s: %v, want %s with %q", tt.typ, err, tt.cause, tt.words)
+		}
+		if text := fmt.Sprint(err) + b.log.text(); strings.Contains(text, "hush-hush") {
+			t.Errorf("%s shows its secret: %s", tt.typ, text)
+		}
+	}
+}
