@@ -49,13 +49,7 @@ func (m *Manager) Read(spec, letter string) {
 
 // everything is every item of every group.
 func (m *Manager) everything() (all []*item) {
-	m.mu.Lock()
-	groups := make([]*group, 0, len(m.groups))
-	for _, g := range m.groups {
-		groups = append(groups, g)
-	}
-	m.mu.Unlock()
-	for _, g := range groups {
+	for _, g := range m.everyGroup() {
 		all = append(all, g.snapshot()...)
 	}
 	return all

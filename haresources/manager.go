@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -114,6 +115,13 @@ func (m *Manager) find(name string) (*group, error) {
 		return g, nil
 	}
 	return nil, fmt.Errorf("%w %s", ErrNoGroup, quote(name))
+}
+
+// everyGroup lists the groups as of now, also those that a Reload has removed and that are not released yet.
+func (m *Manager) everyGroup() []*group {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.groups))
 }
 
 // Table is what the Manager works from.

@@ -253,13 +253,7 @@ func (it *item) learnt() (state State, ok bool) {
 func (m *Manager) Settle(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	m.mu.Lock()
-	groups := make([]*group, 0, len(m.groups))
-	for _, g := range m.groups {
-		groups = append(groups, g)
-	}
-	m.mu.Unlock()
-	for _, g := range groups {
+	for _, g := range m.everyGroup() {
 		if end, err := g.begin(ctx); err == nil {
 			end()
 		}
