@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"heartbeat/config":    {"heartbeat/wire", "heartbeat/fault", "haresources"},
 	"heartbeat/link":      {"heartbeat/wire", "heartbeat/fault", "heartbeat/host"},
 	"heartbeat/stonith":   {"heartbeat/fault", "heartbeat/host"},
-	"heartbeat/rehearsal": {"heartbeat/config", "heartbeat/fault", "haresources", "ha.d"},
+	"heartbeat/rehearsal": {"heartbeat/wire", "heartbeat/config", "heartbeat/fault", "haresources", "ha.d"},
 	"haresources":         {"heartbeat/fault"},
 	"haresources/agent":   {"haresources", "heartbeat/fault", "heartbeat/host"},
 	"heartbeat/host":      {"heartbeat/fault"},

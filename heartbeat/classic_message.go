@@ -211,6 +211,9 @@ func (n *Node) classicHoldings(m wire.Message) {
 	}
 	switch m.Get(fieldInfo) {
 	case infoShutdown:
+		if !c.leaving {
+			n.prepareSet(claimAll)
+		}
 		c.leaving = true
 	case infoStandby:
 		if c.standby.phase == standbyOther && seq > c.standby.after {
@@ -281,7 +284,7 @@ func (n *Node) classicLeft() {
 		n.report(Info, "Resource takeover cancelled - shutdown in progress.")
 		return
 	}
-	n.report(Info, "Resources being acquired from %s.", n.peer.name)
+	n.taking = ""
 	n.classicAlone()
 }
 

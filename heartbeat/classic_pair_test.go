@@ -25,7 +25,7 @@ type stage struct {
 
 func newStage(t *testing.T, ours int, failback heartbeat.Failback) *stage {
 	w := newWorld(1, options{keepalive: 200 * time.Millisecond, deadtime: 2 * time.Second, initdead: 5 * time.Second, failback: failback,
-		groups: 2, links: 2, scriptTime: 50 * time.Millisecond})
+		groups: 2, links: 2, scriptTime: 50 * time.Millisecond, prepares: true})
 	w.script = &scenario{w: w, fails: map[string]int{}}
 	p := &mixedPair{world: w, ours: w.nodes[ours], theirs: w.nodes[1-ours]}
 	p.site = installLinuxHA(p.theirs, 50*time.Millisecond)
@@ -289,6 +289,29 @@ func TestMixedHandOver(t *testing.T) {
 						}
 					})
 				}
+			}
+		}
+	}
+}
+
+// TestMixedPrepares wants what can be done before a takeover to be done while the scripts of Linux-HA still stop its own, whether it goes standby
+// or leaves: what is left then is all that clients miss of ours.
+func TestMixedPrepares(t *testing.T) {
+	for ours := range 2 {
+		for _, kind := range []heartbeat.RequestKind{heartbeat.RequestStandby, heartbeat.RequestStop} {
+			s := newStage(t, ours, heartbeat.FailbackOff)
+			s.both()
+			theirs := s.cfg.Groups[s.theirs.index].Name
+			s.ours.prepared = nil
+			s.theirs.request(kind, "all")
+			before := false
+			for end := s.now + 4*time.Second; s.now < end && !s.ours.runs[theirs]; {
+				s.pass(5 * time.Millisecond)
+				before = before || slices.Contains(s.ours.prepared, theirs) && s.theirs.runs[theirs]
+			}
+			s.on(s.ours.name, s.ours.name)
+			if !before || !slices.Equal(s.ours.prepared, []string{theirs}) {
+				t.Errorf("ours is %s, request %d: it prepared %q, before Linux-HA had stopped: %v\n%s", s.ours.name, kind, s.ours.prepared, before, tail(s.world))
 			}
 		}
 	}

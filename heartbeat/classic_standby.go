@@ -204,6 +204,17 @@ func (n *Node) grant(which claim, seq uint64) {
 	c.otherStable = false
 	c.standby = handover{phase: standbyOther, which: which, until: n.now.Mono + grantUsed, after: seq}
 	n.sayAsk("other")
+	n.prepareSet(which.swap())
+}
+
+// prepareSet does what can be done of taking a set while the peer is still at its scripts: nobody misses anything yet.
+func (n *Node) prepareSet(which claim) {
+	for _, g := range n.groups {
+		if g.Prepares && which&n.setOf(g) != 0 && g.hold == holdIdle && g.op == 0 && g.prep == 0 {
+			g.prep = n.op()
+			n.do(Prepare{Op: g.prep, Group: g.Name})
+		}
+	}
 }
 
 // expireHandover ends a hand-over that got no answer.

@@ -324,6 +324,11 @@ func (n *Node) splitFound(g *group, verdict string) {
 		n.split = n.now
 		n.transition(Crit, fmt.Sprintf("%s holds it with epoch %d, this node with epoch %d", n.peer.name, g.peerEpoch, g.epoch),
 			"Both nodes hold resource group %s: %s", g.Name, verdict)
+		whose := "foreign"
+		if g.Preferred == n.cfg.Node {
+			whose = "our"
+		}
+		n.report(LevelError, "Both machines own %s resources!", whose)
 		n.do(Hook{Event: "split-found", Group: g.Name, Reason: verdict})
 	}
 }

@@ -488,7 +488,7 @@ func (n *Node) peerDied(reason string) {
 	p := &n.peer
 	p.idle = p.current && n.peerIdle()
 	p.current, p.proven = false, false
-	n.rx.missing = nil
+	n.rx.missing, n.taking = nil, ""
 	n.transition(Warn, reason, "node %s: is dead", p.name)
 	n.do(Hook{Event: "peer-lost", Reason: reason})
 	n.do(Notify{Msg: statusNote(p.name, "dead", 1, n.now)})

@@ -40,6 +40,7 @@ type Node struct {
 
 	version   uint64 // of the statement about the groups, see statement.go
 	nonce     uint64 // this run's challenge
+	taking    string // the peer that is gone whose groups this node is taking; "" for none
 	digest    string // see digest.go
 	statusDue time.Duration
 	announce  bool // something changed that the peer should hear now, not at the next keepalive

@@ -91,6 +91,7 @@ type machine struct {
 	fenceOp   heartbeat.OpID // the attempt under way
 	resets    resets         // how often it had the other one reset
 	alarms    []heartbeat.Alarm
+	prepared  []string // groups, in the order in which they were
 }
 
 // cable is one link, with each direction on its own.
@@ -364,6 +365,7 @@ func (m *machine) perform(a heartbeat.Action) {
 		running := m.runs[a.Group]
 		m.later(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
 	case heartbeat.Prepare:
+		m.prepared = append(m.prepared, a.Group)
 		m.later(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op}) })
 	case heartbeat.Fence:
 		m.fence(a)

@@ -73,8 +73,27 @@ func (n *Node) alone() {
 			continue
 		}
 		g.failed = false
+		n.takesOver()
 		n.acquire(g, n.whyAlone())
 	}
+	n.tookOver()
+}
+
+// takesOver says, in Linux-HA's words, which many a log is watched for, that this node takes what a peer had that is gone.
+func (n *Node) takesOver() {
+	if gone := n.peer.life == lifeDead || n.peer.life == lifeLeft; gone && n.taking == "" {
+		n.taking = n.peer.name
+		n.report(Info, "Resources being acquired from %s.", n.taking)
+	}
+}
+
+// tookOver says that this has ended.
+func (n *Node) tookOver() {
+	if n.taking == "" || slices.ContainsFunc(n.groups, func(g *group) bool { return g.op != 0 }) {
+		return
+	}
+	n.report(Info, "mach_down takeover complete for node %s.", n.taking)
+	n.taking = ""
 }
 
 // retryAlone is when a group that failed here is tried again although nobody else could run it: soon, then less often.
@@ -333,7 +352,7 @@ func (n *Node) peerLeft() {
 	if p.life == lifeLeft {
 		return
 	}
-	p.life = lifeLeft
+	p.life, n.taking = lifeLeft, ""
 	n.announce = true
 	n.endFencing()
 	n.endLook(false)
