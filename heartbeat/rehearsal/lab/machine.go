@@ -298,11 +298,14 @@ func (m *Machine) PowerOff() {
 		p.Pull()
 	}
 	for _, c := range m.cables {
-		c.unplug()
+		c.silence()
 	}
 	if m.pid > 0 && m.Alive() {
 		syscall.Kill(m.pid, syscall.SIGKILL)
 		<-m.Done
+	}
+	for _, c := range m.cables {
+		c.unplug() // not before: its programs would see the line end
 	}
 	for _, p := range m.Ports {
 		p.remove()

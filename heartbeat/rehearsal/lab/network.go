@@ -177,6 +177,15 @@ func (p *Plug) Frames() uint64 {
 	return link.Attrs().Statistics.RxPackets
 }
 
+// Index is the interface's number in the laboratory, to listen at.
+func (p *Plug) Index() (int, error) {
+	link, err := netlink.LinkByName(p.Name)
+	if err != nil {
+		return 0, fmt.Errorf("find %s: %w", p.Name, err)
+	}
+	return link.Attrs().Index, nil
+}
+
 // remove takes the cable away. It may be gone already, with the namespace of its other end.
 func (p *Plug) remove() { netlink.LinkDel(p.link) }
 

@@ -29,6 +29,22 @@ type End struct {
 	mu     sync.Mutex
 	master *os.File // nil while nothing is plugged in
 	line   *os.File // the machine's side, held open for good: a terminal nobody has open makes the master's reads fail
+	hear   func([]byte)
+	silent bool // the machine's power is about to be cut
+}
+
+// silence has nothing more come from this end.
+func (e *End) silence() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.silent = true
+}
+
+// Listen has f called with everything that is sent from this end, also what is lost on its way. f must not keep the bytes.
+func (e *End) Listen(f func([]byte)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hear = f
 }
 
 // patience is how long the far end may take to make room for what arrives; what does not fit then is lost, as on a wire.
@@ -69,7 +85,7 @@ func (e *End) plug() (string, error) {
 		return "", fmt.Errorf("open a terminal: %w", err)
 	}
 	e.mu.Lock()
-	e.master, e.line = master, line
+	e.master, e.line, e.silent = master, line, false
 	e.mu.Unlock()
 	go e.relay(master)
 	return path, nil
@@ -109,6 +125,15 @@ func (e *End) relay(master *os.File) {
 		n, err := master.Read(buffer)
 		if err != nil {
 			return
+		}
+		e.mu.Lock()
+		hear, silent := e.hear, e.silent
+		e.mu.Unlock()
+		if silent {
+			continue
+		}
+		if hear != nil {
+			hear(buffer[:n])
 		}
 		if e.cable.cut.Load() || rand.Int64N(1000) < e.loss.Load() {
 			continue
