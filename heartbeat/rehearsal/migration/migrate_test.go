@@ -97,10 +97,10 @@ func migration(in json.RawMessage, out io.Writer) error {
 		s.settled(beta)
 	})
 	before := [2]answers{s.ask(alpha), s.ask(beta)}
-	s.forward()
+	theirs := s.forward()
 	after := [2]answers{s.ask(alpha), s.ask(beta)}
 	s.compare(before, after)
-	s.backward()
+	s.compare([2]answers{beta: theirs}, [2]answers{beta: s.backward()})
 	return nil
 }
 
@@ -123,9 +123,10 @@ func (s *site) check(n int) {
 	}
 }
 
-// forward is the guide's way to hapair.
-func (s *site) forward() {
+// forward is the guide's way to hapair; it returns what a stopped node of Linux-HA answers.
+func (s *site) forward() (stopped answers) {
 	s.step("forward 1: stop Linux-HA on the standby, beta", none, func() { s.must(beta, "/etc/init.d/heartbeat stop", "Done.") })
+	stopped = s.askAll(beta, stoppedQuestions)
 	s.step("forward 2: install hapair there and check the unchanged files", none, func() { s.install(beta); s.check(beta) })
 	s.step("forward 3: start it and watch it join", none, func() { s.join(beta, "hapair") })
 	s.step("forward 4: hand over to beta (Linux-HA gives, hapair takes)", giving, func() {
@@ -146,11 +147,13 @@ func (s *site) forward() {
 		s.settled(beta)
 		s.settled(alpha)
 	})
+	return stopped
 }
 
-// backward is the guide's way back.
-func (s *site) backward() {
+// backward is the guide's way back; it returns what a stopped node of ours answers.
+func (s *site) backward() (stopped answers) {
 	s.step("back 1: stop hapair on the standby, beta", none, func() { s.must(beta, "/etc/init.d/heartbeat stop", "Done.") })
+	stopped = s.askAll(beta, stoppedQuestions)
 	s.step("back 2: put Linux-HA back there and start it", none, func() { s.remove(beta); s.join(beta, "linux-ha") })
 	s.step("back 3: hand over to beta (hapair gives, Linux-HA takes)", theirs, func() {
 		s.must(alpha, "/usr/share/heartbeat/hb_standby all", "Going standby [all].")
@@ -163,6 +166,7 @@ func (s *site) backward() {
 		s.must(alpha, "/usr/share/heartbeat/hb_takeover all", "")
 		s.holder(alpha)
 	})
+	return stopped
 }
 
 func TestKeyRotationWithLinuxHA(t *testing.T) { perform(t, "rotation") }
