@@ -107,6 +107,7 @@ type nodeFiles struct {
 	extra    []string // lines to put before everything else in ha.cf
 	replaces []string // directives that they replace
 	classic  bool     // the node's program has no resource built in: what it lacks is played
+	ipfail   string   // where the node has that program; "" for as written
 }
 
 // write makes the directory of one node.
@@ -167,6 +168,10 @@ func (c copies) haCF(text string, n nodeFiles) string {
 		}
 		if line = withoutFencing(line); line == "" {
 			continue
+		}
+		if name == "respawn" && n.ipfail != "" {
+			words := strings.Fields(line)
+			line = strings.Join(append([]string{words[0], words[1], n.ipfail}, words[3:]...), " ")
 		}
 		if name == "ucast" || name == "ucast6" {
 			line = c.unicast(line, n.node)

@@ -68,6 +68,7 @@ func doLoseBusy(ctx context.Context, r *run, node int, s step) error {
 
 // setLoss makes every link between the nodes lose a share, in percent, of the frames that each node sends.
 func (w *world) setLoss(loss [2]int) error {
+	w.losing = loss != [2]int{}
 	for _, c := range w.cables {
 		for i, e := range c.Ends {
 			e.Lose(float64(loss[i]) / 100)

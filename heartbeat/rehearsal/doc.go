@@ -8,8 +8,8 @@
 // # Where to look
 //
 //	what is played    scenario.go scenarios.go scenarios_*.go reloading.go; steps.go disturb.go fencing.go (what is done to a pair)
-//	from the files    pair.go addressing.go copies.go: what a configuration says of nodes, networks and services
+//	from the files    pair.go addressing.go copies.go wiring.go: what a configuration says of nodes, networks and services, and what is varied
 //	the stage         world.go node.go through.go; implementation.go hapair.go linuxha.go; package lab
-//	a performance     rehearse.go inside.go run.go follow.go; package probe
-//	the verdict       model.go (who should serve) judge.go report.go cost.go print.go strip.go
+//	a performance     rehearse.go inside.go run.go follow.go wiretap.go; package probe
+//	the verdict       model.go (who should serve) judge.go agree.go (what the nodes say) report.go cost.go print.go strip.go
 package rehearsal

@@ -62,6 +62,14 @@ var ShortLog = shortLog
 
 // Predict performs the steps of a scenario on the model only, and says who holds each service after each phase.
 func Predict(dir, name string) ([]string, error) {
+	return PredictFor(dir, name, [2]string{Hapair, Hapair})
+}
+
+// Densest is how storms are found.
+var Densest = densest
+
+// PredictFor is Predict for a pair of implementations.
+func PredictFor(dir, name string, impls [2]string) ([]string, error) {
 	p, err := readPair(dir)
 	if err != nil {
 		return nil, err
@@ -73,7 +81,8 @@ func Predict(dir, name string) ([]string, error) {
 	if failback, ok := found[0].set["auto_failback"]; ok {
 		p.timing.failback = failback
 	}
-	r := &run{scenario: found[0], timing: p.timing, model: newModel(p)}
+	r := &run{scenario: found[0], timing: p.timing, model: newModel(p), impls: impls}
+	r.model.impls = impls
 	var all []string
 	perform := func(ph phase) {
 		for _, s := range ph.steps {

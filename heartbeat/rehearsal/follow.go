@@ -18,18 +18,19 @@ type follower struct {
 	mu     sync.Mutex
 	offset map[string]int64
 	rest   map[string][]byte
+	bad    []complaint
 }
 
-// logNames are the logs that belong in the time line.
-var logNames = []string{hapairLog, linuxHALog}
+// logNames are the logs that belong in the time line, and the one that has everything, which is only searched for complaints.
+var logNames = []string{hapairLog, linuxHALog, linuxHADebug}
 
 // follow begins to read the node's logs; a node that boots again is followed already.
 func (w *world) follow(n *node) {
-	if w.followed[n.index] {
+	if w.followed[n.index] != nil {
 		return
 	}
-	w.followed[n.index] = true
 	f := &follower{w: w, node: n, dir: n.machine.LogDir(), offset: map[string]int64{}, rest: map[string][]byte{}}
+	w.followed[n.index] = f
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
 		w.note("rehearsal", KindNotice, "the logs of "+n.name+" are missing from the time line: "+err.Error())
@@ -76,11 +77,17 @@ func (f *follower) read(name string) {
 	f.offset[name] += int64(len(data))
 	text := append(f.rest[name], data...)
 	for {
-		line, rest, found := bytes.Cut(text, []byte("\n"))
+		raw, rest, found := bytes.Cut(text, []byte("\n"))
 		if !found {
 			break
 		}
-		f.w.note(f.node.name, KindLog, string(bytes.TrimSpace(line)))
+		line := string(bytes.TrimSpace(raw))
+		if name != linuxHADebug {
+			f.w.note(f.node.name, KindLog, line)
+		}
+		if name != linuxHALog {
+			f.keep(line)
+		}
 		text = rest
 	}
 	f.rest[name] = bytes.Clone(text)

@@ -65,6 +65,10 @@ func (hapair) command(ctx context.Context, n *node, words ...string) error {
 type hapairStatus struct {
 	State string   `json:"state"`
 	Holds []string `json:"holds"`
+	Peer  struct {
+		State string   `json:"state"`
+		Holds []string `json:"holds"`
+	} `json:"peer"`
 }
 
 func (hapair) status(ctx context.Context, n *node) (hapairStatus, error) {
@@ -84,20 +88,27 @@ func (h hapair) settled(ctx context.Context, n *node) (bool, error) {
 	return err == nil && (s.State == "active" || s.State == "standby"), err
 }
 
-func (h hapair) holdings(ctx context.Context, n *node) (string, error) {
+func (h hapair) view(ctx context.Context, n *node, _ string) (view, error) {
 	s, err := h.status(ctx, n)
 	if err != nil {
-		return "", err
+		return view{}, err
 	}
-	switch {
-	case s.State == "transition":
-		return s.State, nil
-	case len(s.Holds) == 2:
-		return "all", nil
-	case len(s.Holds) == 1:
-		return s.Holds[0], nil
+	v := view{holds: holdsWord(s.Holds), peer: s.Peer.State, peerHolds: holdsWord(s.Peer.Holds)}
+	if s.State == "transition" {
+		v.holds = s.State
 	}
-	return "none", nil
+	return v, nil
+}
+
+// holdsWord words a list of sets as cl_status does.
+func holdsWord(sets []string) string {
+	switch len(sets) {
+	case 0:
+		return "none"
+	case 1:
+		return sets[0]
+	}
+	return "all"
 }
 
 // binaryPath is the file of the program that hapair nodes run.

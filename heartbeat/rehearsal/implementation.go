@@ -16,14 +16,14 @@ const (
 // through its command line, as an operator would do it.
 type implementation interface {
 	name() string
-	available() error                                            // why it cannot run here, and what to do
-	install(n *node, c copies) error                             // writes the node's private files; run once, before the first boot
-	prepare(ctx context.Context, n *node) error                  // after each boot
-	start(ctx context.Context, n *node) error                    // returns when it is on its way up
-	stop(ctx context.Context, n *node) error                     // politely; returns when it has ended
-	command(ctx context.Context, n *node, words ...string) error // standby or takeover with a set, or reload
-	settled(ctx context.Context, n *node) (bool, error)          // nothing is in motion, by its own account
-	holdings(ctx context.Context, n *node) (string, error)       // none, local, foreign, all, transition, by its own account
+	available() error                                              // why it cannot run here, and what to do
+	install(n *node, c copies) error                               // writes the node's private files; run once, before the first boot
+	prepare(ctx context.Context, n *node) error                    // after each boot
+	start(ctx context.Context, n *node) error                      // returns when it is on its way up
+	stop(ctx context.Context, n *node) error                       // politely; returns when it has ended
+	command(ctx context.Context, n *node, words ...string) error   // standby or takeover with a set, or reload
+	settled(ctx context.Context, n *node) (bool, error)            // nothing is in motion, by its own account
+	view(ctx context.Context, n *node, other string) (view, error) // by its own account
 }
 
 // implementations is the one list of them.

@@ -29,6 +29,8 @@ type job struct {
 	Set             map[string]string
 	RealScripts     bool
 	Lasting         time.Duration
+	Frames          bool
+	Wiring          string
 }
 
 // programName names the inside of a rehearsal to the laboratory.
@@ -81,6 +83,7 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 	}
 	ctx := context.Background() // the laboratory ends when its caller does
 	w := &world{pair: c.pair, lab: l, clock: probe.NewClock(), copies: c, binary: l.Kept(j.Binary), out: reporter, downs: map[*lab.Machine]bool{}}
+	w.tap = &wiretap{now: w.clock.Now}
 	if err := w.build(ctx, impls); err != nil {
 		return err
 	}
@@ -90,12 +93,15 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 		}
 	}
 	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair)}
-	r.timing.lasting = j.Lasting
-	r.result = Run{Scenario: s.name, Implementations: j.Implementations, Nodes: c.pair.nodes, Realtime: w.realtime()}
+	r.timing.lasting, r.model.impls = j.Lasting, j.Implementations
+	r.result = Run{Scenario: s.name, Wiring: j.Wiring, Implementations: j.Implementations, Nodes: c.pair.nodes, Realtime: w.realtime()}
 	if err := r.perform(ctx); err != nil {
 		r.result.Passed, r.result.Failure = false, err.Error()
 	}
 	r.tellAnnouncements()
+	if j.Frames {
+		r.result.Frames = w.tap.kept
+	}
 	reporter.send(message{Run: &r.result, Zero: r.zero.Seconds()})
 	return nil
 }
@@ -126,7 +132,7 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 		return "these files name one heartbeat link only"
 	}
 	if s.needs&oursActive != 0 && impls[0] != Hapair {
-		return "linux-ha does this wrong by design: see its bugs in docs/protocol.md"
+		return "linux-ha does this wrong by design: see its bugs in docs/heartbeat-protocol.md"
 	}
 	if s.needs&oursBoth != 0 && impls != [2]string{Hapair, Hapair} {
 		return "linux-ha does not know how"
@@ -136,9 +142,6 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	}
 	if s.needs&fencingDevice != 0 && !p.fencing {
 		return "these files name no fencing device"
-	}
-	if s.needs&fencingDevice != 0 && impls != [2]string{Hapair, Hapair} {
-		return "the laboratory's fencing devices are for hapair on both nodes"
 	}
 	if s.needs&gateway != 0 && len(p.services) == 0 {
 		return "these files name no addresses, so there is no client to be the gateway"
@@ -187,6 +190,13 @@ func (j job) effective(l *lab.Lab, s scenario) (copies, error) {
 	if set == nil {
 		set = map[string]string{}
 	}
+	var over wiring
+	if j.Wiring != "" {
+		if over, err = parseWiring(j.Wiring); err != nil {
+			return c, err
+		}
+		maps.Copy(set, over.set())
+	}
 	maps.Copy(set, j.Set)
 	path := filepath.Join(dir, "ha.cf")
 	text, err := readFile(path)
@@ -196,7 +206,14 @@ func (j job) effective(l *lab.Lab, s scenario) (copies, error) {
 	if err := writeFile(path, replaceDirectives(text, set), 0o644); err != nil {
 		return c, err
 	}
-	c.pair, err = readPair(dir)
+	if j.Wiring != "" {
+		if err := over.write(dir); err != nil {
+			return c, err
+		}
+	}
+	if c.pair, err = readPair(dir); err == nil {
+		c.pair.compresses = set["traditional_compression"] == "on"
+	}
 	return c, err
 }
 

@@ -1,7 +1,6 @@
 package rehearsal
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -49,6 +48,7 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		if o := milliseconds(m.gap.Outage()); o >= result.OutageMS {
 			result.OutageMS, result.OutageRawMS = o, milliseconds(m.gap.Raw())
 		}
+		r.split(p, &result, m.gap, before.owner[i], r.model.owner[i])
 		moves := len(m.moves) - 1
 		result.Moves = max(result.Moves, moves)
 		allowed := p.moves
@@ -65,11 +65,35 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		result.fail("not everything was in place %v after the first step", r.patienceOf(p))
 	}
 	result.compare(limitOutage, limitDual, limitServes, r.timing)
-	r.accounts(&result)
+	r.accounts(p, &result)
+	r.judgeTraffic(&result, window.From, window.To)
+	r.judgeLogs(&result, window.From)
 	if len(result.Failures) > 0 {
 		r.result.Passed = false
 	}
 	r.result.Phases = append(r.result.Phases, result)
+}
+
+// split divides the outage of a planned move at the word of the node that gave: what comes after is the taker's alone, whoever gave.
+func (r *run) split(p phase, result *Phase, gap probe.Gap, giver, taker int) {
+	if !p.outage.planned || gap.Open || giver == nobody || taker == nobody || giver == taker {
+		return
+	}
+	word, said := r.world.tap.released(giver, gap.From-50*time.Millisecond, gap.To)
+	if !said {
+		return // between two of ours other messages do it
+	}
+	given, taken := milliseconds(max(0, word-gap.From)), milliseconds(max(0, gap.To-max(word, gap.From)-gap.Stalled))
+	if taken < result.TakenMS {
+		return
+	}
+	result.GivenMS, result.TakenMS = given, taken
+	if r.impls[taker] == Hapair {
+		result.TakenLimitMS = milliseconds(p.outage.ours.span.of(r.timing))
+		if taken > result.TakenLimitMS {
+			result.fail("%s answered %.1f ms after %s had said that it gave, allowed are %.1f ms", r.world.nodes[taker].name, taken, r.world.nodes[giver].name, result.TakenLimitMS)
+		}
+	}
 }
 
 // limit chooses the bound that holds for this pair and this phase.
@@ -190,58 +214,6 @@ func (p *Phase) compare(outage, dual, serves *bound, t timing) {
 		p.ServesLimitMS = milliseconds(serves.span.of(t))
 		if p.ServesMS > p.ServesLimitMS {
 			p.fail("all addresses answered after %.0f ms, allowed are %.0f ms", p.ServesMS, p.ServesLimitMS)
-		}
-	}
-}
-
-// inTransition is what a node says that it holds while resources are being started or stopped; scriptPatience is how long that may go on after
-// the addresses are where they belong.
-const (
-	inTransition   = "transition"
-	scriptPatience = time.Minute
-)
-
-// accounts compares what the nodes say of themselves with what the clients see, and finds daemons that ended by
-// themselves.
-func (r *run) accounts(p *Phase) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*scriptPatience+10*time.Second)
-	defer cancel()
-	for _, n := range r.world.nodes {
-		if !r.world.works(n) || !n.running {
-			continue
-		}
-		if n.daemon != nil {
-			select {
-			case <-n.daemon.Ended:
-				p.fail("the daemon on %s ended by itself", n.name)
-				n.running = false
-				continue
-			default:
-			}
-		}
-		if n.impl.name() != Hapair {
-			continue
-		}
-		said, err := n.impl.holdings(ctx, n)
-		for began := r.world.clock.Now(); err == nil && said == inTransition && r.world.clock.Now()-began < scriptPatience; { // a script that takes long
-			if err = pause(ctx, 50*time.Millisecond); err == nil {
-				said, err = n.impl.holdings(ctx, n)
-			}
-		}
-		if err != nil {
-			p.fail("ask %s what it holds: %v", n.name, err)
-			continue
-		}
-		if said == inTransition {
-			p.fail("%s is still in motion %v after the clients had their answers", n.name, scriptPatience)
-			continue
-		}
-		for _, set := range []string{"local", "foreign"} {
-			serves, exists := r.answersFor(n, set)
-			if claims := said == set || said == "all"; exists && claims != serves {
-				p.fail("%s says that it holds %s, but it %s for the %s addresses", n.name, said,
-					map[bool]string{true: "answers", false: "does not answer"}[serves], set)
-			}
 		}
 	}
 }

@@ -18,9 +18,12 @@ import (
 type linuxHA struct{}
 
 const (
-	linuxHADaemon = "/usr/libexec/heartbeat/heartbeat"
-	linuxHAShare  = "/usr/share/heartbeat"
-	linuxHALog    = "ha-log"
+	linuxHADaemon  = "/usr/libexec/heartbeat/heartbeat"
+	linuxHAShare   = "/usr/share/heartbeat"
+	linuxHAIPFail  = "/usr/libexec/heartbeat/ipfail"
+	linuxHAStonith = "/usr/lib/stonith/plugins/external" // where its external plugins are
+	linuxHALog     = "ha-log"
+	linuxHADebug   = "ha-debug"
 )
 
 func (linuxHA) name() string { return LinuxHA }
@@ -44,9 +47,10 @@ func (linuxHA) available() error {
 func (linuxHA) install(n *node, c copies) error {
 	if err := c.write(n.etc, nodeFiles{
 		node:     n.index,
-		extra:    []string{"logfile /var/log/" + linuxHALog, "debugfile /var/log/ha-debug", "logfacility none", "use_logd no"},
+		extra:    []string{"logfile /var/log/" + linuxHALog, "debugfile /var/log/" + linuxHADebug, "logfacility none", "use_logd no"},
 		replaces: []string{"logfile", "debugfile", "logfacility", "use_logd"},
 		classic:  true,
+		ipfail:   linuxHAIPFail,
 	}); err != nil {
 		return err
 	}
@@ -55,7 +59,43 @@ func (linuxHA) install(n *node, c copies) error {
 			return fmt.Errorf("copy the files of linux-ha: %w", err)
 		}
 	}
+	if err := mendFIFO(filepath.Join(n.etc, "shellfuncs")); err != nil {
+		return err
+	}
+	if c.fencing != nil {
+		if err := n.addPlugins(lab.HostPath(linuxHAStonith), filepath.Join(n.etc, "stonith.d", powerPlugin)); err != nil {
+			return err
+		}
+	}
 	return ownedDirs(n.lib)
+}
+
+// mendFIFO has linux-ha's scripts write each message to its FIFO at once. As installed they write it in pieces, of which the daemon, when it happens to
+// read in between, takes the first for a whole message and drops the rest: hb_standby and hb_takeover are lost then, and after a takeover the daemon
+// waits for ever for the word that it has ended (rscstatus: transition). What is rehearsed here is what two programs do with each other, not that.
+func mendFIFO(path string) error {
+	text, err := readFile(path)
+	if err != nil {
+		return err
+	}
+	const pieces = `(echo ">>>"; cat -; echo "<<<")	| cat - >> $HA_FIFO`
+	if !strings.Contains(text, pieces) {
+		return fmt.Errorf("this is another linux-ha than the one that is known here: its shellfuncs has no %q", pieces)
+	}
+	return writeFile(path, strings.Replace(text, pieces, `whole=$(cat -); printf '>>>\n%s\n<<<\n' "$whole" >> $HA_FIFO`, 1), 0o755)
+}
+
+// addPlugins makes the node's own copy of the directory of plugins, with the laboratory's device in it.
+func (n *node) addPlugins(from, plugin string) error {
+	n.plugins = filepath.Join(filepath.Dir(n.etc), "plugins")
+	if err := addTree(from, n.plugins); err != nil {
+		return fmt.Errorf("copy the plugins of linux-ha: %w", err)
+	}
+	text, err := readFile(plugin)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(n.plugins, powerPlugin), text, 0o755)
 }
 
 // ownedDirs makes the directories that the package has below /var/lib/heartbeat.
@@ -132,6 +172,7 @@ func (l linuxHA) settled(ctx context.Context, n *node) (bool, error) {
 	return err == nil && held != "transition", err
 }
 
+// holdings is what cl_status says that the node holds.
 func (linuxHA) holdings(ctx context.Context, n *node) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -144,4 +185,16 @@ func (linuxHA) holdings(ctx context.Context, n *node) (string, error) {
 		return "", fmt.Errorf("cl_status rscstatus on %s: exit %d: %s", n.name, r.Exit, lastLines(text, 2))
 	}
 	return text, nil
+}
+
+func (l linuxHA) view(ctx context.Context, n *node, other string) (view, error) {
+	held, err := l.holdings(ctx, n)
+	if err != nil {
+		return view{}, err
+	}
+	r, err := n.machine.Run(ctx, "cl_status", "nodestatus", other)
+	if err != nil {
+		return view{}, err
+	}
+	return view{holds: held, peer: strings.TrimSpace(r.Output)}, nil
 }

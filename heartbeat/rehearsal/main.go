@@ -78,7 +78,7 @@ func (c *command) parse(args []string) (code int, done bool) {
 		flags.PrintDefaults()
 	}
 	set := assignments{}
-	var scenarioNames, impls, scripts string
+	var scenarioNames, impls, scripts, wirings string
 	var list bool
 	flags.StringVar(&scenarioNames, "scenario", defaultScenarios, "what to do: names separated by commas, or all")
 	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or ")+"; or all, for all four pairs")
@@ -88,6 +88,7 @@ func (c *command) parse(args []string) (code int, done bool) {
 		return err
 	})
 	flags.Var(set, "set", "replace a directive of ha.cf for this rehearsal, as in deadtime=200ms; may be repeated")
+	flags.StringVar(&wirings, "wiring", "", "send the heartbeats another way than DIRECTORY says: MEDIUM[+MEDIUM]/METHOD/FRAMING[/COMPRESSION] as in ucast+serial/sha1/classic/zlib, several separated by commas, or all")
 	flags.StringVar(&scripts, "scripts", "stand-in", "resource scripts of DIRECTORY: stand-in (remembers start and stop), or real (runs them here, with your files and devices)")
 	flags.StringVar(&c.options.Binary, "binary", "", "the heartbeat program to run on hapair nodes (default: this one)")
 	flags.BoolVar(&c.json, "json", false, "print the report as JSON")
@@ -112,7 +113,7 @@ func (c *command) parse(args []string) (code int, done bool) {
 		return exitPassed, true
 	}
 	c.options.Dir, c.options.Set, c.options.RealScripts = directory, set, scripts == "real"
-	if err := c.choose(scenarioNames, impls, scripts); err != nil {
+	if err := c.choose(scenarioNames, impls, scripts, wirings); err != nil {
 		fmt.Fprintln(c.stderr, err)
 		return exitUsage, true
 	}
@@ -138,7 +139,19 @@ func parseAround(flags *flag.FlagSet, args []string) (directory string, err erro
 }
 
 // choose checks the words that name things.
-func (c *command) choose(scenarioNames, impls, scripts string) error {
+func (c *command) choose(scenarioNames, impls, scripts, wirings string) error {
+	switch wirings {
+	case "":
+	case "all":
+		c.options.Wirings = Wirings()
+	default:
+		c.options.Wirings = strings.Split(wirings, ",")
+	}
+	for _, w := range c.options.Wirings {
+		if _, err := parseWiring(w); err != nil {
+			return err
+		}
+	}
 	if scenarioNames != "all" {
 		c.options.Scenarios = strings.Split(scenarioNames, ",")
 		if _, err := findScenarios(c.options.Scenarios); err != nil {

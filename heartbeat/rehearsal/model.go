@@ -7,6 +7,7 @@ type model struct {
 	pair  *pair
 	owner []int // of each service: a node, or nobody
 	up    [2]bool
+	impls [2]string
 	unfit map[string]int // group → the node on which it cannot be started
 }
 
@@ -37,6 +38,9 @@ func (m *model) start(nodes ...int) {
 		}
 		if unfit, ok := m.unfit[s.group]; ok && m.owner[i] == unfit && m.up[1-unfit] {
 			m.owner[i] = 1 - unfit
+			if m.impls[unfit] == LinuxHA {
+				m.owner[i] = nobody // it stops the group, and half a minute later gives the other one away
+			}
 		}
 	}
 }
@@ -55,6 +59,9 @@ func (m *model) lose(node int) {
 
 // give predicts hb_standby on a node: what it holds of the set goes to the other one.
 func (m *model) give(node int, set string) {
+	if set == "failback" {
+		set = "foreign"
+	}
 	for i, s := range m.pair.services {
 		local := s.preferred == node
 		if m.owner[i] == node && m.up[1-node] && (set == "all" || set == "local" && local || set == "foreign" && !local) {
@@ -67,7 +74,10 @@ func (m *model) give(node int, set string) {
 
 // take predicts hb_takeover on a node: the mirror of what the other one would give.
 func (m *model) take(node int, set string) {
-	m.give(1-node, map[string]string{"all": "all", "local": "foreign", "foreign": "local"}[set])
+	if set == "failback" && m.impls == [2]string{LinuxHA, LinuxHA} {
+		set = "all" // linux-ha does not know its own word
+	}
+	m.give(1-node, map[string]string{"all": "all", "local": "foreign", "failback": "foreign", "foreign": "local"}[set])
 }
 
 // clone copies the model.

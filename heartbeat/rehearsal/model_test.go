@@ -1,8 +1,10 @@
 package rehearsal_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hapair/heartbeat/rehearsal"
 )
@@ -35,6 +37,20 @@ func TestPredict(t *testing.T) {
 		{off, "standby-foreign", "start: alpha beta, standby: alpha beta"},
 		{off, "takeover-all", "start: alpha beta, takeover: beta beta"},
 		{off, "takeover-foreign", "start: alpha beta, takeover: beta beta"},
+		{off, "takeover-local", "start: alpha beta, told: alpha beta"},
+		{off, "takeover-failback", "start: alpha beta, told: alpha beta"},
+		{one, "takeover-failback", "start: beta, told: beta"},
+		{off, "takeover-idle", "start: alpha beta, told: alpha alpha"},
+		{off, "standby-failback", "start: alpha beta, told: alpha beta"},
+		{off, "standby-idle", "start: alpha beta, told: alpha alpha"},
+		{off, "restart", "start: alpha beta, restart: beta beta"},
+		{off, "join-on", "start alone: beta beta, join: alpha beta"},
+		{off, "join-off", "start alone: beta beta, join: beta beta"},
+		{off, "join-legacy", "start alone: beta beta, join: alpha beta"},
+		{off, "away-power-cut", "start: alpha beta, there: beta beta, cut: alpha alpha, return: alpha alpha"},
+		{off, "away-stop", "start: alpha beta, there: beta beta, stop: alpha alpha, start again: alpha alpha"},
+		{off, "away-idle-cut", "start: alpha beta, there: beta beta, cut: beta beta"},
+		{off, "tour", "start: alpha beta, there: beta beta, loss: beta beta, long order: alpha alpha, cut: beta beta"},
 		{off, "there-and-back", "start: alpha beta, there: beta beta, back: alpha alpha"},
 		{off, "freeze-short", "start: alpha beta, freeze: alpha beta"},
 		{off, "freeze-long", "start: alpha beta, freeze: beta beta"},
@@ -77,6 +93,82 @@ func TestShortLog(t *testing.T) {
 	for _, test := range tests {
 		if text, show := rehearsal.ShortLog(test.line); text != test.text || show != test.show {
 			t.Errorf("%q: got %q %v, want %q %v", test.line, text, show, test.text, test.show)
+		}
+	}
+}
+
+// TestPredictLinuxHA is what a control of Linux-HA alone does otherwise: its own word failback it takes for all, and a group that it cannot start is nowhere.
+func TestPredictLinuxHA(t *testing.T) {
+	off := directory(t, "node alpha beta\nbcast eth0\n"+times, "alpha 10.0.0.100\nbeta 10.0.0.200\n")
+	both, mixed := [2]string{rehearsal.LinuxHA, rehearsal.LinuxHA}, [2]string{rehearsal.Hapair, rehearsal.LinuxHA}
+	for _, test := range []struct {
+		impls          [2]string
+		scenario, want string
+	}{
+		{both, "takeover-failback", "start: alpha beta, told: beta beta"},
+		{mixed, "takeover-failback", "start: alpha beta, told: alpha beta"},
+		{both, "start-fails", "start: nobody beta"},
+		{mixed, "start-fails", "start: beta beta"},
+	} {
+		got, err := rehearsal.PredictFor(off, test.scenario, test.impls)
+		if err != nil || strings.Join(got, ", ") != test.want {
+			t.Errorf("%s with %v: got %v %v, want %s", test.scenario, test.impls, got, err, test.want)
+		}
+	}
+}
+
+func TestWiringRefuses(t *testing.T) {
+	for wiring, want := range map[string]string{
+		"bcast/sha1": "want MEDIUM", "carrier-pigeon/sha1/classic": `no medium "carrier-pigeon"`, "bcast/rot13/classic": `no method "rot13"`,
+		"bcast/sha1/xml": "the framing is classic or netstring", "bcast/sha1/classic/lzma": "zlib or bz2",
+	} {
+		if _, err := rehearsal.Rehearse(t.Context(), rehearsal.Options{Wirings: []string{wiring}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", wiring, err, want)
+		}
+	}
+}
+
+// TestWirings wants every medium with every method, every two media at once, and each of the framings and compressions somewhere.
+func TestWirings(t *testing.T) {
+	all := rehearsal.Wirings()
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(all, func(w string) bool {
+			words := strings.FieldsFunc(w, func(r rune) bool { return r == '/' || r == '+' })
+			return !slices.ContainsFunc(parts, func(p string) bool { return !slices.Contains(words, p) })
+		})
+	}
+	media := []string{"ucast", "bcast", "mcast", "serial"}
+	for i, m := range media {
+		for _, method := range []string{"crc", "md5", "sha1"} {
+			if !has(m, method) {
+				t.Errorf("%s with %s is missing", m, method)
+			}
+		}
+		for _, framing := range []string{"classic", "netstring"} {
+			if !has(m, framing) {
+				t.Errorf("%s with %s is missing", m, framing)
+			}
+		}
+		for _, other := range media[i+1:] {
+			if !has(m, other) {
+				t.Errorf("%s and %s at once are missing", m, other)
+			}
+		}
+	}
+	for _, framing := range []string{"classic", "netstring"} {
+		for _, compression := range []string{"zlib", "bz2"} {
+			if !has(framing, compression) {
+				t.Errorf("%s with %s is missing", framing, compression)
+			}
+		}
+	}
+}
+
+func TestDensest(t *testing.T) {
+	second := time.Second
+	for want, at := range map[int][]time.Duration{0: nil, 1: {0, 2 * second, 4 * second}, 3: {0, second, 3 * second / 2, 2 * second, 4 * second}} {
+		if got := rehearsal.Densest(at, second); got != want {
+			t.Errorf("%v: %d within a second, want %d", at, got, want)
 		}
 	}
 }

@@ -18,6 +18,7 @@ type node struct {
 	impl    implementation
 	etc     string       // its /etc/ha.d, as the laboratory sees it
 	lib     string       // its /var/lib/heartbeat
+	plugins string       // its fencing plugins in linux-ha's place; "" for those of the machine that plays everything
 	power   string       // its line to the power switches; "" where there are none
 	machine *lab.Machine // nil while it has no power
 	daemon  *lab.Process // of hapair, while it runs or after it ended
@@ -49,6 +50,9 @@ func (w *world) boot(ctx context.Context, n *node) error {
 			{Source: w.binary, Target: hapairBinary},
 		},
 	}
+	if n.plugins != "" {
+		spec.Binds = append(spec.Binds, lab.Bind{Source: n.plugins, Target: linuxHAStonith})
+	}
 	if n.power != "" {
 		spec.Binds = append(spec.Binds, lab.Bind{Source: n.power, Target: powerDir})
 	}
@@ -75,6 +79,9 @@ func (w *world) boot(ctx context.Context, n *node) error {
 	}
 	w.setMachine(n, m)
 	w.follow(n)
+	if err := w.tap.listen(n.index, m.Ports); err != nil {
+		return err
+	}
 	go w.watchPower(n, m)
 	return n.impl.prepare(ctx, n)
 }

@@ -15,19 +15,20 @@ import (
 
 // pair is what a configuration directory says of the two machines and the networks between them.
 type pair struct {
-	nodes    [2]string
-	timing   timing
-	networks []*network
-	serials  []string // device paths
-	services []*service
-	names    []hostName // what ucast lines call the nodes
-	pings    []pingHost
-	groups   []haresources.Group
-	scripts  []haresources.Resource // resources that are no addresses
-	port     int                    // UDP port of the heartbeats
-	compares bool                   // they have ping nodes, and ipfail
-	fencing  bool                   // they have a fencing device
-	alone    map[string]bool        // ucast devices for which the file names one of the two addresses only
+	nodes      [2]string
+	timing     timing
+	networks   []*network
+	serials    []string // device paths
+	services   []*service
+	names      []hostName // what ucast lines call the nodes
+	pings      []pingHost
+	groups     []haresources.Group
+	scripts    []haresources.Resource // resources that are no addresses
+	port       int                    // UDP port of the heartbeats
+	compares   bool                   // they have ping nodes, and ipfail
+	compresses bool                   // linux-ha compresses long messages
+	fencing    bool                   // they have a fencing device
+	alone      map[string]bool        // ucast devices for which the file names one of the two addresses only
 }
 
 // timing is what of ha.cf decides how long things take.

@@ -40,7 +40,7 @@ func pairWords(impls [2]string) string {
 // ended prints the time line and the figures of one performance.
 func (p *printer) ended(r Run) {
 	if p.brief {
-		fmt.Fprintf(p.out, "%-6s %-18s %-9s %-9s %s\n", verdict(r.Passed), r.Scenario, r.Implementations[0], r.Implementations[1], briefly(r))
+		fmt.Fprintf(p.out, "%-6s %-18s %-9s %-9s %s\n", verdict(r.Passed), rowName(r.Scenario, r.Wiring), r.Implementations[0], r.Implementations[1], briefly(r))
 		if r.Passed {
 			return
 		}
@@ -79,6 +79,9 @@ func briefly(r Run) string {
 		text := fmt.Sprintf("%s %.1f ms", f.Name, f.OutageMS)
 		if f.Name == "start" || f.Name == "start alone" {
 			text = fmt.Sprintf("%s after %.0f ms", f.Name, f.ServesMS)
+		}
+		if f.GivenMS+f.TakenMS > 0 {
+			text += fmt.Sprintf(" (given in %.1f, taken in %.1f)", f.GivenMS, f.TakenMS)
 		}
 		if f.DualMS > 0 {
 			text += fmt.Sprintf(" (both %.0f ms)", f.DualMS)
@@ -136,6 +139,9 @@ func (p *printer) in(colour, text string) string {
 func (p *printer) phase(f Phase) {
 	figures := []string{fmt.Sprintf("nobody answered for %.1f ms%s", f.OutageMS, limitWords(f.OutageLimitMS)),
 		fmt.Sprintf("both answered for %.0f ms", f.DualMS)}
+	if f.GivenMS+f.TakenMS > 0 {
+		figures = append(figures, fmt.Sprintf("given in %.1f ms and taken in %.1f ms", f.GivenMS, f.TakenMS))
+	}
 	if f.ThroughMS > 0 {
 		figures = append(figures, fmt.Sprintf("nothing passed through for %.1f ms", f.ThroughMS))
 	}
@@ -248,12 +254,23 @@ func (p *printer) summaries(r Report) {
 		if s.MedianLimitMS > 0 {
 			limit = fmt.Sprintf(" median ≤ %.0f", s.MedianLimitMS)
 		}
+		if s.TakenMS.Max > 0 {
+			limit += fmt.Sprintf(", taken in %s", s.TakenMS)
+		}
 		fmt.Fprintf(p.out, "%-18s %-14s %4d  %-30s %-24s %s%s\n", s.Scenario, s.Phase, s.Runs, s.OutageMS, s.DualMS, verdict(s.Passed), limit)
 	}
 }
 
 // String renders `median (min–max)`.
 func (s Spread) String() string { return fmt.Sprintf("%.1f (%.1f–%.1f)", s.Median, s.Min, s.Max) }
+
+// rowName names what was rehearsed: the scenario, and the way of the heartbeats where that is not the files'.
+func rowName(scenario, wiring string) string {
+	if wiring == "" {
+		return scenario
+	}
+	return scenario + " " + wiring
+}
 
 // matrix prints, where several pairs were rehearsed, which scenario passed with which.
 func (p *printer) matrix(r Report) {
@@ -272,21 +289,25 @@ func (p *printer) matrix(r Report) {
 		}
 	}
 	for _, run := range r.Runs {
-		mark(run.Scenario, run.Implementations, verdict(run.Passed))
+		mark(rowName(run.Scenario, run.Wiring), run.Implementations, verdict(run.Passed))
 	}
 	for _, s := range r.Skipped {
-		mark(s.Scenario, s.Implementations, "-")
+		mark(rowName(s.Scenario, s.Wiring), s.Implementations, "-")
 	}
 	if len(columns) < 2 {
 		return
 	}
-	fmt.Fprintf(p.out, "%-18s", "")
+	width := 18
+	for _, row := range rows {
+		width = max(width, len(row))
+	}
+	fmt.Fprintf(p.out, "%-*s", width, "")
 	for _, c := range columns {
 		fmt.Fprintf(p.out, " %-19s", c[0]+"+"+c[1])
 	}
 	fmt.Fprintln(p.out)
 	for _, row := range rows {
-		fmt.Fprintf(p.out, "%-18s", row)
+		fmt.Fprintf(p.out, "%-*s", width, row)
 		for _, c := range columns {
 			fmt.Fprintf(p.out, " %-19s", cells[fmt.Sprint(row, c)])
 		}

@@ -17,9 +17,11 @@ type Options struct {
 	Binary      string            // the heartbeat program of hapair nodes; "" is this program's own file
 	Pairs       [][2]string       // what both nodes run, Hapair or LinuxHA each; each pair rehearses everything; none is Hapair twice
 	Scenarios   []string          // by name, see Scenarios; none means all that concern the pair, see ScenariosFor
+	Wirings     []string          // ways for the heartbeats in place of those in the files, see Wirings: each is tried with everything; none is as the files say
 	Repeat      int               // how often each; 0 is once
 	Set         map[string]string // directives of ha.cf to replace in the copies
 	Lasting     time.Duration     // how long trials last in which nothing may happen (loss, busy cores, idle); 0: as they say
+	Frames      bool              // report frames that the nodes sent
 	RealScripts bool              // run the resource scripts of Dir, not stand-ins
 	Started     func(scenario string, implementations [2]string, repetition int)
 	Ended       func(Run) // each performance, as soon as it ends
@@ -56,6 +58,11 @@ func Rehearse(ctx context.Context, o Options) (Report, error) {
 	if len(pairs) == 0 {
 		pairs = [][2]string{{Hapair, Hapair}}
 	}
+	for _, w := range o.Wirings {
+		if _, err := parseWiring(w); err != nil {
+			return report, err
+		}
+	}
 	for _, impls := range pairs {
 		j, err := o.job(impls)
 		if err != nil {
@@ -63,8 +70,14 @@ func Rehearse(ctx context.Context, o Options) (Report, error) {
 		}
 		for _, s := range chosen {
 			j.Scenario = s.name
-			if err := o.repeat(ctx, j, &report); err != nil {
-				return report, err
+			wirings := o.Wirings
+			if len(wirings) == 0 {
+				wirings = []string{""}
+			}
+			for _, j.Wiring = range wirings {
+				if err := o.repeat(ctx, j, &report); err != nil {
+					return report, err
+				}
 			}
 			report.summarise(s, impls)
 		}
@@ -91,7 +104,7 @@ func (o Options) repeat(ctx context.Context, j job, report *Report) error {
 
 // job is what all performances of a pair have in common.
 func (o Options) job(impls [2]string) (job, error) {
-	j := job{Implementations: impls, Set: o.Set, RealScripts: o.RealScripts, Lasting: o.Lasting}
+	j := job{Implementations: impls, Set: o.Set, RealScripts: o.RealScripts, Lasting: o.Lasting, Frames: o.Frames}
 	for _, name := range impls {
 		if _, err := findImplementation(name); err != nil {
 			return j, err
@@ -124,7 +137,7 @@ func (j job) enter(ctx context.Context, report *Report) (skipped bool, err error
 		}
 	}
 	if c.skip != "" {
-		report.Skipped = append(report.Skipped, Skip{Scenario: j.Scenario, Implementations: j.Implementations, Reason: c.skip})
+		report.Skipped = append(report.Skipped, Skip{Scenario: j.Scenario, Wiring: j.Wiring, Implementations: j.Implementations, Reason: c.skip})
 		return true, nil
 	}
 	result := c.result()
@@ -138,7 +151,7 @@ func (j job) enter(ctx context.Context, report *Report) (skipped bool, err error
 
 // summarise adds the figures of all performances of one scenario.
 func (r *Report) summarise(s scenario, impls [2]string) {
-	byPhase := map[string]*struct{ outage, dual, serves []float64 }{}
+	byPhase := map[string]*struct{ outage, dual, serves, taken []float64 }{}
 	var order []string
 	passed, runs := true, 0
 	for _, run := range r.Runs {
@@ -150,17 +163,20 @@ func (r *Report) summarise(s scenario, impls [2]string) {
 		for _, p := range run.Phases {
 			f := byPhase[p.Name]
 			if f == nil {
-				f = &struct{ outage, dual, serves []float64 }{}
+				f = &struct{ outage, dual, serves, taken []float64 }{}
 				byPhase[p.Name] = f
 				order = append(order, p.Name)
 			}
 			f.outage, f.dual, f.serves = append(f.outage, p.OutageMS), append(f.dual, p.DualMS), append(f.serves, p.ServesMS)
+			if p.TakenMS > 0 {
+				f.taken = append(f.taken, p.TakenMS)
+			}
 		}
 	}
 	for _, name := range order {
 		f := byPhase[name]
 		summary := Summary{Scenario: s.name, Implementations: impls, Phase: name, Runs: runs, Passed: passed,
-			OutageMS: spread(f.outage), DualMS: spread(f.dual), ServesMS: spread(f.serves)}
+			OutageMS: spread(f.outage), DualMS: spread(f.dual), ServesMS: spread(f.serves), TakenMS: spread(f.taken)}
 		r.judgeMedian(s, impls, &summary)
 		r.Summaries = append(r.Summaries, summary)
 	}
@@ -181,7 +197,22 @@ func (r *Report) judgeMedian(s scenario, impls [2]string, summary *Summary) {
 			}
 		}
 	}
+	if limit := milliseconds(planned); summary.Runs >= enoughForMedian && impls[0] != impls[1] && summary.TakenMS.Median > limit && r.takenByOurs(s.name, impls, summary.Phase) {
+		summary.Passed, r.Passed = false, false
+	}
 	if summary.Runs >= enoughForMedian && summary.MedianLimitMS > 0 && summary.OutageMS.Median > summary.MedianLimitMS {
 		summary.Passed, r.Passed = false, false
 	}
+}
+
+// takenByOurs says whether what moved in a phase was taken by a node of ours, from one of linux-ha.
+func (r *Report) takenByOurs(scenario string, impls [2]string, phase string) bool {
+	for _, run := range r.Runs {
+		for _, p := range run.Phases {
+			if run.Scenario == scenario && run.Implementations == impls && p.Name == phase && p.TakenLimitMS > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -35,6 +35,9 @@ type Phase struct {
 	OutageMS      float64           `json:"outage_ms"`     // longest stretch without answers for any address, the prober's own stalls taken off
 	OutageRawMS   float64           `json:"outage_raw_ms"` // the same with them
 	OutageLimitMS float64           `json:"outage_limit_ms,omitempty"`
+	GivenMS       float64           `json:"given_ms,omitempty"` // of the outage of a planned move, what passed until the node that gave said that it had
+	TakenMS       float64           `json:"taken_ms,omitempty"` // and what passed from then on
+	TakenLimitMS  float64           `json:"taken_limit_ms,omitempty"`
 	MedianLimitMS float64           `json:"median_limit_ms,omitempty"` // of the outage, over five performances and more
 	ThroughMS     float64           `json:"through_ms,omitempty"`      // the same as OutageMS for packets that a pair of routers forwards
 	DualMS        float64           `json:"dual_ms"`                   // time in which both nodes answered for the same address
@@ -45,7 +48,8 @@ type Phase struct {
 	Owners        map[string]string `json:"owners"`           // who answers for each address in the end
 	Strips        []Strip           `json:"strips,omitempty"` // who answered when, one for each address
 	Costs         []Cost            `json:"costs,omitempty"`
-	Resets        []string          `json:"resets,omitempty"` // nodes that a fencing device switched off
+	Traffic       []Traffic         `json:"traffic,omitempty"` // where messages were lost
+	Resets        []string          `json:"resets,omitempty"`  // nodes that a fencing device switched off
 	Failures      []string          `json:"failures,omitempty"`
 }
 
@@ -58,16 +62,25 @@ type Cost struct {
 	FramesSent float64 `json:"frames_a_second"` // on the networks without floating addresses: heartbeats only
 }
 
+// Traffic is what one node said more than once during a phase, summed over its links.
+type Traffic struct {
+	Node  string `json:"node"`
+	Asked int    `json:"asked"` // for lost messages
+	Again int    `json:"again"` // messages sent once more, because they were asked for
+}
+
 // Run is one performance of a scenario.
 type Run struct {
-	Scenario        string    `json:"scenario"`
-	Implementations [2]string `json:"implementations"`
-	Nodes           [2]string `json:"nodes"`
-	Passed          bool      `json:"passed"`
-	Failure         string    `json:"failure,omitempty"` // why it could not be performed to its end
-	Realtime        bool      `json:"realtime"`          // the prober had real-time priority
-	Phases          []Phase   `json:"phases"`
-	Events          []Event   `json:"events"`
+	Scenario        string      `json:"scenario"`
+	Wiring          string      `json:"wiring,omitempty"` // how the heartbeats went, where that was not as the files say
+	Implementations [2]string   `json:"implementations"`
+	Nodes           [2]string   `json:"nodes"`
+	Passed          bool        `json:"passed"`
+	Failure         string      `json:"failure,omitempty"` // why it could not be performed to its end
+	Realtime        bool        `json:"realtime"`          // the prober had real-time priority
+	Phases          []Phase     `json:"phases"`
+	Events          []Event     `json:"events"`
+	Frames          [2][][]byte `json:"frames,omitzero"` // of each node, as they were on the wire; the first few hundred, where they were asked for
 }
 
 // Summary is what several performances of a scenario have in common.
@@ -79,6 +92,7 @@ type Summary struct {
 	OutageMS        Spread    `json:"outage_ms"`
 	DualMS          Spread    `json:"dual_ms"`
 	ServesMS        Spread    `json:"serves_ms"`
+	TakenMS         Spread    `json:"taken_ms"`                  // see Phase
 	MedianLimitMS   float64   `json:"median_limit_ms,omitempty"` // of the outage
 	Passed          bool      `json:"passed"`
 }
@@ -93,6 +107,7 @@ type Spread struct {
 // Skip is a scenario that could not be performed here, and why.
 type Skip struct {
 	Scenario        string    `json:"scenario"`
+	Wiring          string    `json:"wiring,omitempty"`
 	Implementations [2]string `json:"implementations"`
 	Reason          string    `json:"reason"`
 }

@@ -47,8 +47,9 @@ func (r *run) startPhase() *phase {
 	case together:
 		return &phase{name: "start", steps: []step{{do: startDaemon, on: both}},
 			serves: limits{ours: within(time.Second), theirs: within(45 * time.Second)}}
-	case firstOnly:
-		return &phase{name: "start alone", steps: []step{{do: startDaemon, on: active}},
+	case firstOnly, secondOnly:
+		who := map[start]role{firstOnly: active, secondOnly: standby}[r.scenario.start]
+		return &phase{name: "start alone", steps: []step{{do: startDaemon, on: who}},
 			serves: limits{ours: &bound{span: span{initdeads: 1, plus: time.Second}}, theirs: &bound{span: span{initdeads: 1, plus: 45 * time.Second}}}}
 	}
 	return nil
@@ -102,7 +103,11 @@ func (r *run) phase(ctx context.Context, p phase) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, max(p.hold.of(r.timing), 500*time.Millisecond)); err != nil {
+	hold := max(p.hold.of(r.timing), 500*time.Millisecond)
+	if r.impls != [2]string{Hapair, Hapair} {
+		hold = max(hold, p.holdTheirs.of(r.timing))
+	}
+	if err := pause(ctx, hold); err != nil {
 		return err
 	}
 	r.judge(p, before, probe.Span{From: begun, To: r.world.clock.Now()}, reached)

@@ -34,9 +34,10 @@ const (
 type start int
 
 const (
-	together  start = iota // both daemons are started at once
-	byPhases               // the phases start them
-	firstOnly              // the first node's daemon only
+	together   start = iota // both daemons are started at once
+	byPhases                // the phases start them
+	firstOnly               // the first node's daemon only
+	secondOnly              // the second node's daemon only
 )
 
 // role names a node by what it did when the first phase began.
@@ -54,14 +55,18 @@ type phase struct {
 	steps []step
 	hold  span // how long things must stay as they are afterwards; half a second at least
 
-	outage  limits       // longest stretch without answers, for each address
-	dual    limits       // time in which both nodes answered, summed for each address
-	serves  limits       // until every address answers from where it belongs, from the first step on
-	anyNode pairs        // with these implementations either node may be the holder in the end
-	mayStay pairs        // with these the node that lost the addresses may go on answering for them
-	cost    *cost        // what the daemon may use; measured either way
-	resets  map[role]int // how often a fencing device switches each node off
-	moves   int          // how often the answering node may change for one address, beside where the addresses must move
+	holdTheirs span // the same where linux-ha takes part, if that is longer
+
+	outage     limits       // longest stretch without answers, for each address
+	dual       limits       // time in which both nodes answered, summed for each address
+	serves     limits       // until every address answers from where it belongs, from the first step on
+	anyNode    pairs        // with these implementations either node may be the holder in the end
+	apart      bool         // in the end the nodes do not hear each other: what they say of each other is not judged
+	mayStay    pairs        // with these the node that lost the addresses may go on answering for them
+	claimsMore pairs        // with these linux-ha says that it holds what it could not start
+	cost       *cost        // what the daemon may use; measured either way
+	resets     map[role]int // how often a fencing device switches each node off
+	moves      int          // how often the answering node may change for one address, beside where the addresses must move
 }
 
 // cost is what one node's daemon uses.
@@ -117,9 +122,10 @@ func (p pairs) in(impls [2]string) bool {
 
 // limits are bounds by who does the work; a nil bound is measured and reported but not judged.
 type limits struct {
-	ours   *bound // both nodes run hapair
-	theirs *bound // linux-ha takes part
-	taker  bool   // the node that takes the addresses decides alone which bound holds
+	ours    *bound // both nodes run hapair
+	theirs  *bound // linux-ha takes part
+	planned bool   // somebody asked for it, and both nodes take part
+	taker   bool   // the node that takes the addresses decides alone which bound holds
 }
 
 // bound is what a time may be at most.

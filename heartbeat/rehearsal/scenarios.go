@@ -11,10 +11,11 @@ import (
 // What the pairs are held to. Ours: what this program promises. Theirs, for every pair in which linux-ha takes part: what
 // Heartbeat 3.0.6 was measured to do at its worst, so that a mixed pair is never worse than that.
 const (
-	hiccup     = 100 * time.Millisecond // of the machine that plays everything, in a single run
-	planned    = 10 * time.Millisecond  // ours: a hand-over that somebody asked for
-	theirMove  = 15 * time.Second       // theirs: the shell scripts of a takeover, on a busy machine
-	theirSplit = 60 * time.Second       // theirs: both nodes drop everything, restart, wait and begin anew
+	hiccup       = 100 * time.Millisecond // of the machine that plays everything, in a single run
+	planned      = 10 * time.Millisecond  // ours: a hand-over that somebody asked for
+	theirMove    = 15 * time.Second       // theirs: the shell scripts of a takeover, on a busy machine
+	theirFailure = 45 * time.Second       // theirs: thirty seconds of nothing after a failed start, and scripts
+	theirSplit   = 60 * time.Second       // theirs: both nodes drop everything, restart, wait and begin anew
 )
 
 // afterDeath bounds a takeover from a node that fell silent.
@@ -25,7 +26,7 @@ func afterDeath() limits {
 
 // byHand bounds a takeover that the giving node takes part in.
 func byHand() limits {
-	return limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirMove)}
+	return limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirMove), planned: true}
 }
 
 // undisturbed bounds what may be seen while nothing may move.
@@ -47,7 +48,7 @@ func comesBack() phase {
 
 // scenarios is the one list of everything that a rehearsal can do.
 func scenarios() []scenario {
-	return slices.Concat(starting(), dying(), moving(), reloading(), failing(), enduring(), pinging(), fencing())
+	return slices.Concat(starting(), dying(), moving(), roles(), reloading(), failing(), enduring(), pinging(), fencing())
 }
 
 // starting are scenarios of nodes that come and go by intention.
@@ -143,10 +144,10 @@ func failing() []scenario {
 			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 0.5}}, {do: heal, on: both}},
 				hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "partition-gateway", about: "all links between the nodes fail, but the gateway and the clients reach both", needs: oursBoth | gateway, phases: []phase{
-			{name: "partition", steps: []step{{do: reflected, on: both, span: span{deadtimes: 2, plus: 3 * time.Second}}}, outage: undisturbed(), dual: single()},
+			{name: "partition", steps: []step{{do: reflected, on: both, span: span{deadtimes: 2, plus: 3 * time.Second}}}, apart: true, outage: undisturbed(), dual: single()},
 			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "partition", about: "all links between the nodes fail for longer than deadtime, then heal; nobody connects them, but clients reach both", set: noMirrors, phases: []phase{
-			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: always,
+			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: always, apart: true,
 				outage: limits{ours: within(hiccup)}, moves: 1},
 			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, anyNode: always,
 				outage: limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirSplit)}, moves: 1}}},
@@ -154,11 +155,11 @@ func failing() []scenario {
 			{name: "mute", steps: []step{{do: mute, on: active, what: "100", span: span{deadtimes: 1, plus: 3 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
 				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: always, moves: 1}}},
 		{name: "takeover-fails", about: "a resource cannot be started by the node that is told to take over: the group runs whole on the other one again",
-			needs: failingStart | oursBoth, set: map[string]string{"auto_failback": "off"}, phases: []phase{
-				{name: "takeover", steps: []step{{do: failStarts, on: standby}, {do: takeOver, on: standby, what: "all"}}, hold: span{plus: 3 * time.Second},
-					outage: limits{ours: within(2 * time.Second)}, dual: single(), moves: 2}}},
-		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart | oursActive, start: byPhases, phases: []phase{
-			{name: "start", steps: []step{{do: failStarts, on: active}, {do: startDaemon, on: both}}, hold: span{plus: 2 * time.Second},
+			needs: failingStart, set: map[string]string{"auto_failback": "off"}, phases: []phase{
+				{name: "takeover", steps: []step{{do: failStarts, on: standby}, {do: takeOver, on: standby, what: "all"}}, hold: span{plus: 3 * time.Second}, holdTheirs: span{plus: theirFailure},
+					outage: limits{ours: within(2 * time.Second), theirs: within(theirMove + theirFailure)}, dual: single(), moves: 2}}},
+		{name: "start-fails", about: "a resource of the active node cannot be started: the other node runs the group", needs: failingStart, start: byPhases, phases: []phase{
+			{name: "start", steps: []step{{do: failStarts, on: active}, {do: startDaemon, on: both}}, hold: span{plus: 2 * time.Second}, holdTheirs: span{plus: theirFailure}, claimsMore: theirActive,
 				serves: limits{ours: within(5 * time.Second)}, moves: 1}}},
 	}
 }

@@ -12,7 +12,8 @@ const deviceTakes = time.Second
 // milliseconds; scripts is how many programs run one after the other for it.
 func afterFencing(delay time.Duration, scripts int) limits {
 	more := deviceTakes + delay + time.Duration(scripts-1)*20*time.Millisecond
-	return limits{ours: &bound{span: span{deadtimes: 1, plus: more + hiccup}, median: &span{deadtimes: 1, plus: more + planned}}}
+	return limits{ours: &bound{span: span{deadtimes: 1, plus: more + hiccup}, median: &span{deadtimes: 1, plus: more + planned}},
+		theirs: deadtimes(1.5, theirMove+deviceTakes), taker: true}
 }
 
 // The laboratory's devices.
@@ -36,7 +37,7 @@ func fencing() []scenario {
 	byDefault[0].outage.ours.median = nil
 	// Booting into a partition takes initdead, and whatever the node then waits for before it would fence.
 	boot := phase{name: "boot", steps: []step{{do: bootMachine, on: standby}, {do: startDaemon, on: standby}}, hold: span{initdeads: 1, deadtimes: 4, plus: 6 * time.Second},
-		outage: undisturbed(), dual: single()}
+		apart: true, outage: undisturbed(), dual: single()}
 	apart := boot
 	apart.steps = []step{{do: bootMachine, on: standby}, {do: separateAll, on: both}, {do: startDaemon, on: standby}}
 	mend := func(do verb) phase {
@@ -55,23 +56,23 @@ func fencing() []scenario {
 		{name: "fence-levels", about: "the active node loses power; the first fencing device fails, that of the next level works",
 			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{badSwitch, goodSwitch}, pragmas: noDelay}, phases: cut(0, 3)},
 		{name: "fence-fails", about: "the active node loses power and the fencing device fails: nothing is taken over, until a person confirms",
-			needs: fencingDevice, fence: &fencePlan{levels: []powerSwitch{badSwitch}, pragmas: noDelay}, phases: []phase{
+			needs: fencingDevice | oursBoth, fence: &fencePlan{levels: []powerSwitch{badSwitch}, pragmas: noDelay}, phases: []phase{
 				{name: "cut", steps: []step{{do: powerCutHeld, on: active}, {do: awaitAlarm, on: standby}}, hold: oneDeadtime},
 				{name: "confirm", steps: []step{{do: confirmDead, on: standby}}, serves: limits{ours: within(300 * time.Millisecond)}}}},
 		{name: "fence-partition", about: "all heartbeat links fail between two healthy nodes: the active one fences the other, which boots, joins nothing and fences nobody",
-			needs: fencingDevice | packetLoss, set: noMirrors, fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
+			needs: fencingDevice | packetLoss | oursBoth, set: noMirrors, fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
 				{name: "cut", steps: []step{{do: cutHeartbeats, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
 					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}},
 				boot, mend(joinHeartbeats)}},
-		{name: "fence-apart", about: "the same, and the nodes do not reach each other's addresses either", needs: fencingDevice, set: noMirrors,
+		{name: "fence-apart", about: "the same, and the nodes do not reach each other's addresses either", needs: fencingDevice | oursBoth, set: noMirrors,
 			fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{
 				{name: "cut", steps: []step{{do: separateAll, on: both}, {do: awaitReset, on: standby, span: span{deadtimes: 2, plus: 10 * time.Second}}},
 					hold: span{deadtimes: 2}, outage: undisturbed(), dual: single(), resets: map[role]int{standby: 1}},
 				apart, mend(heal)}},
-		{name: "fence-loop", about: "the heartbeat links fail whenever the other node is up: after three resets a person is asked", needs: fencingDevice | packetLoss, set: noMirrors,
+		{name: "fence-loop", about: "the heartbeat links fail whenever the other node is up: after three resets a person is asked", needs: fencingDevice | packetLoss | oursBoth, set: noMirrors,
 			fence: &fencePlan{levels: []powerSwitch{goodSwitch}}, phases: []phase{again("first"), again("second"), again("third"),
 				{name: "fourth", steps: []step{{do: cutHeartbeats, on: both}, {do: awaitHold, on: active, span: span{deadtimes: 2, plus: 5 * time.Second}}},
-					hold: span{deadtimes: 2, plus: 3 * time.Second}, outage: undisturbed(), dual: single()},
+					hold: span{deadtimes: 2, plus: 3 * time.Second}, apart: true, outage: undisturbed(), dual: single()},
 				mend(joinHeartbeats)}},
 	}
 }

@@ -11,7 +11,8 @@ import (
 func pinging() []scenario {
 	// The hand-over may take twenty milliseconds beside deadping.
 	const moved = 20 * time.Millisecond
-	lost := limits{ours: &bound{span: span{deadpings: 1, plus: moved + hiccup}, median: &span{deadpings: 1, plus: moved}}}
+	lost := limits{ours: &bound{span: span{deadpings: 1, plus: moved + hiccup}, median: &span{deadpings: 1, plus: moved}},
+		theirs: &bound{span: span{deadpings: 1, plus: theirMove}}}
 	back := phase{name: "back", steps: []step{{do: joinUplinks, on: both}}, hold: span{deadpings: 1, plus: time.Second}, outage: undisturbed(), dual: single()}
 	off := map[string]string{"auto_failback": "off"}
 	// A cable that is out is known without a ping node; it has to stay out for deadtime.
@@ -27,13 +28,13 @@ func pinging() []scenario {
 			set: off, phases: []phase{
 				{name: "pull", steps: []step{{do: pullServiceIdle, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()},
 				{name: "plug", steps: []step{{do: plugService, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
-		{name: "uplink-lost", about: "the active node reaches nobody but the other node any more, which still reaches the ping nodes", needs: comparedPings | packetLoss | oursBoth,
+		{name: "uplink-lost", about: "the active node reaches nobody but the other node any more, which still reaches the ping nodes", needs: comparedPings | packetLoss,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplink, on: active}}, hold: span{deadpings: 1}, outage: lost, dual: single()}, back}},
-		{name: "uplink-standby", about: "the same happens to the standby node", needs: comparedPings | packetLoss | oursBoth,
+		{name: "uplink-standby", about: "the same happens to the standby node", needs: comparedPings | packetLoss,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplinkIdle, on: standby}}, hold: span{deadpings: 2, plus: time.Second}, outage: undisturbed(), dual: single()}, back}},
-		{name: "ping-lost-both", about: "the ping nodes stop answering both nodes", needs: comparedPings | packetLoss | oursBoth,
+		{name: "ping-lost-both", about: "the ping nodes stop answering both nodes", needs: comparedPings | packetLoss,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: losePings, on: both}}, hold: span{deadpings: 2, plus: time.Second}, outage: undisturbed(), dual: single()}, back}},
 	}

@@ -28,7 +28,9 @@ type world struct {
 	through  *through // nil unless the pair stands between two networks
 	intruder *lab.Host
 	out      *reporter
-	followed [2]bool
+	followed [2]*follower
+	tap      *wiretap
+	losing   bool // frames are being lost between the nodes on purpose
 
 	mu      sync.Mutex
 	downs   map[*lab.Machine]bool // machines that were cut on purpose
@@ -64,7 +66,11 @@ func (w *world) build(ctx context.Context, impls [2]implementation) error {
 		w.switches = append(w.switches, s)
 	}
 	for _, path := range w.pair.serials {
-		w.cables = append(w.cables, w.lab.NewCable(path))
+		c := w.lab.NewCable(path)
+		for i, e := range c.Ends {
+			e.Listen(w.tap.serial(i))
+		}
+		w.cables = append(w.cables, c)
 	}
 	for i := range w.nodes {
 		if w.nodes[i], err = w.newNode(i, impls[i]); err != nil {
