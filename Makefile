@@ -5,7 +5,8 @@
 #   make demo               a firewall pair on this machine loses the power of its active node, stops, hands over, freezes, loses links
 #   make install DESTDIR=   where a node needs it; a configuration that exists is left alone
 #   make deb, make rpm      the packages, in dist: the same bytes from the same commit (GOARCH for another machine's)
-#   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes
+#   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes; every command with groups on both; every medium,
+#                           key method, framing and compression; ping nodes and fencing devices
 #   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node before its peer serves, an NFS pair loses nothing
 #   make full               the long version of test: soak, simulation, interop five times
 #   make bench, make fuzz, make clean
@@ -22,6 +23,9 @@ LDFLAGS := -s -w -X hapair/heartbeat/daemon.Version=$(VERSION)$(if $(COMMIT),+$(
 FUZZTIME ?= 20s
 REPEAT ?= 20
 PAIR := testdata/cluster/two-links
+PINGING := uplink-lost,uplink-standby,ping-lost-both
+COMMANDS := standby-all,standby-local,standby-foreign,standby-failback,standby-idle,takeover-all,takeover-local,takeover-foreign,takeover-failback,takeover-idle,there-and-back
+BOTH := power-cut,graceful-stop,return-on,return-off,return-legacy,join-on,partition
 FENCING := fence-power-cut,fence-delay,fence-levels,fence-fails,fence-partition,fence-apart,fence-loop
 
 build:
@@ -50,8 +54,15 @@ fuzz:
 		done; \
 	done
 
+# All of it, whatever of it fails: a matrix with holes tells more than half of one.
 interop: build tools
-	bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR)
+	@failed=; run() { echo "== $$*"; bin/heartbeat rehearse --brief --impl all "$$@" || failed=1; }; \
+	run --scenario all $(PAIR); \
+	run --scenario $(COMMANDS),$(BOTH) testdata/cluster/active-active; \
+	run --scenario $(PINGING) testdata/cluster/uplink; \
+	run --scenario fence-power-cut,fence-delay,fence-levels testdata/cluster/fencing; \
+	run --scenario tour --wiring all $(PAIR); \
+	[ -z "$$failed" ]
 
 vm: build
 	@testdata/vm/watchdog
@@ -60,10 +71,10 @@ vm: build
 
 full: test interop vm
 	SIM_SEEDS=100000 $(GO) test -timeout 2h -run 'TestSimulation|TestNoFenceLoop' -v ./heartbeat | tail -n 8
-	for round in 2 3 4 5; do bin/heartbeat rehearse --brief --impl all --scenario all $(PAIR); done
+	for round in 2 3 4 5; do $(MAKE) --no-print-directory interop; done
 	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
 	bin/heartbeat rehearse --brief --repeat 5 --scenario $(FENCING) testdata/cluster/fencing
-	bin/heartbeat rehearse --brief --repeat 5 --scenario uplink-lost,uplink-standby,ping-lost-both testdata/cluster/uplink
+	bin/heartbeat rehearse --brief --repeat 5 --scenario $(PINGING) testdata/cluster/uplink
 
 # The classic layout (protocol section 0.1), so that operators' scripts find what they call.
 LIBEXEC := $(DESTDIR)/usr/libexec/heartbeat
