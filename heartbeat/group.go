@@ -168,7 +168,7 @@ func (n *Node) acquire(g *group, reason string) {
 	g.asked, g.given, g.giveBy = false, false, 0
 	g.wish, g.ready, g.prepBy = wishNone, false, 0
 	n.set(g, holdAcquiring, reason)
-	n.transition(Info, reason, "Acquiring resource group %s", g.Name)
+	n.transition(Info, reason, "Acquiring resource group: %s %s", g.Preferred, g.Name)
 	n.answerAgain(g)
 	n.do(Acquire{Op: g.op, Group: g.Name, Epoch: g.epoch, Reason: reason})
 	n.persist()
@@ -178,7 +178,7 @@ func (n *Node) acquire(g *group, reason string) {
 func (n *Node) release(g *group, reason string) {
 	g.op = n.op()
 	n.set(g, holdReleasing, reason)
-	n.transition(Info, reason, "Releasing resource group %s", g.Name)
+	n.transition(Info, reason, "Releasing resource group: %s %s", g.Preferred, g.Name)
 	n.do(Release{Op: g.op, Group: g.Name, Reason: reason})
 }
 

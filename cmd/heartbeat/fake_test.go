@@ -113,7 +113,7 @@ func pairStatus() daemon.Status {
 			{Name: "mail", Node: "beta", Owner: "beta", State: "idle", Since: "2026-11-02T07:26:54.123Z", Reason: "beta holds it",
 				Resources: []daemon.ResourceView{{Spec: "mail", State: "stopped"}}},
 		},
-		Transitions: []daemon.TransitionView{{Time: "2026-11-02T07:26:54.123Z", What: "Acquiring resource group 10.0.0.1", Reason: "both nodes came up"}},
+		Transitions: []daemon.TransitionView{{Time: "2026-11-02T07:26:54.123Z", What: "Acquiring resource group: alpha 10.0.0.1", Reason: "both nodes came up"}},
 	}
 }
 

@@ -11,13 +11,13 @@ import (
 
 // journalOfATakeover is what a standby node wrote: an older file, a run before, a line that a power cut left, and a takeover.
 var journalOfATakeover = map[string]string{
-	"journal.jsonl.1": `{"time":"2026-11-01T03:00:00Z","node":"beta","generation":7,"level":"INFO","what":"Acquiring resource group 10.0.0.1","reason":"alpha said goodbye"}
+	"journal.jsonl.1": `{"time":"2026-11-01T03:00:00Z","node":"beta","generation":7,"level":"INFO","what":"Acquiring resource group: alpha 10.0.0.1","reason":"alpha said goodbye"}
 `,
 	"journal.jsonl": `{"time":"2026-11-02T03:00:00Z","node":"beta","generation":8,"level":"WARN","what":"Link alpha:eth1 dead.","reason":"nothing heard on it for 200ms"}
 {"time":"2026-11-02T03:10:00.100Z","node":"beta","generation":8,"level":"WARN","what":"Link alpha:eth0 dead.","reason":"nothing heard on it for 200ms"}
 {"time":"2026-11-02T03:10:00.100Z","node":"beta","generation":8,"level":"WARN","what":"node alpha: is dead","reason":"nothing heard on any link for 200ms, deadtime 200ms"}
-{"time":"2026-11-02T03:10:00.103Z","node":"beta","generation":8,"level":"INFO","what":"Acquiring resource group 10.0.0.1","reason":"alpha is dead"}
-{"time":"2026-11-02T03:10:00.103Z","node":"beta","generation":8,"level":"INFO","what":"Acquiring resource group 10.0.0.10","reason":"alpha is dead"}
+{"time":"2026-11-02T03:10:00.103Z","node":"beta","generation":8,"level":"INFO","what":"Acquiring resource group: alpha 10.0.0.1","reason":"alpha is dead"}
+{"time":"2026-11-02T03:10:00.103Z","node":"beta","generation":8,"level":"INFO","what":"Acquiring resource group: alpha 10.0.0.10","reason":"alpha is dead"}
 {"time":"2026-11-02T03:10:0
 {"time":"2026-11-02T03:10:00.9Z","node":"beta","generation":8,"level":"INFO","what":"starting","group":"10.0.0.1","resource":"apache2","operation":"start"}
 {"time":"2026-11-02T03:10:01Z","node":"beta","generation":8,"level":"INFO","what":"Resource group 10.0.0.1 runs here (started in 897ms)","reason":"alpha is dead"}
@@ -54,7 +54,7 @@ func TestWhyTellsWhatLedToATakeover(t *testing.T) {
 	want := []string{
 		"WARN: Link alpha:eth0 dead. (nothing heard on it for 200ms)",
 		"WARN: node alpha: is dead (nothing heard on any link for 200ms, deadtime 200ms)",
-		"Acquiring resource group 10.0.0.1 (alpha is dead)",
+		"Acquiring resource group: alpha 10.0.0.1 (alpha is dead)",
 		"apache2 start: starting",
 		"Resource group 10.0.0.1 runs here (started in 897ms) (alpha is dead)",
 	}

@@ -33,7 +33,7 @@ resource groups:
   mail        on beta   since 2026-11-02 07:26:54  beta holds it
 
 last transitions:
-  2026-11-02 07:26:54  Acquiring resource group 10.0.0.1 (both nodes came up)
+  2026-11-02 07:26:54  Acquiring resource group: alpha 10.0.0.1 (both nodes came up)
 `
 	if code != 0 || err != "" || trimLines(out) != trimLines(want) {
 		t.Errorf("status: %d, %q\n%s\nwant\n%s", code, err, out, want)

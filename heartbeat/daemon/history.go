@@ -65,7 +65,7 @@ func Explain(journal []JournalEntry, group string) (c Chain, ok bool) {
 	mentions := func(e JournalEntry) bool { return e.Group == group || containsWord(e.What, group) }
 	at := -1
 	for i, e := range slices.Backward(journal) {
-		if mentions(e) && (strings.HasPrefix(e.What, "Acquiring resource group ") || strings.HasPrefix(e.What, "Releasing resource group ")) {
+		if mentions(e) && (strings.HasPrefix(e.What, "Acquiring resource group") || strings.HasPrefix(e.What, "Releasing resource group")) {
 			at = i
 			break
 		}
@@ -78,7 +78,7 @@ func Explain(journal []JournalEntry, group string) (c Chain, ok bool) {
 	for i, e := range journal[:at] {
 		// Causes of this run, not what became of other groups.
 		if e.Generation == change.Generation && (change.Time.Sub(e.Time) <= causesBefore || slices.Contains(decisive, i)) &&
-			(mentions(e) || !strings.Contains(e.What, "esource group ") && e.Group == "") {
+			(mentions(e) || !strings.Contains(e.What, "esource group") && e.Group == "") {
 			c.Steps = append(c.Steps, e)
 		}
 	}
