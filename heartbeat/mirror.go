@@ -85,6 +85,9 @@ func (n *Node) watchMirrors() {
 	if only == n.mirror.only {
 		return
 	}
+	if only && n.now.Mono-n.peer.lastHeard >= n.peer.deadtime/2 {
+		return // the last sign of a node that has just died may have come this way: one that lives will be heard again first
+	}
 	n.mirror.only = only
 	if n.peer.life != lifeAlive {
 		return

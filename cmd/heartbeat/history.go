@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,12 +117,8 @@ func (a *app) whyCommand() *cobra.Command {
 			}
 			names := args
 			if len(names) == 0 {
-				config, faults := daemon.LoadConfig(p)
-				if err := faults.Err(); err != nil {
-					return &exit{code: 1, cause: fmt.Errorf("%w (name the group: heartbeat why GROUP)", err)}
-				}
-				for _, g := range config.Table.Groups {
-					names = append(names, g.Name)
+				if names, err = groupNames(p, journal); err != nil {
+					return &exit{code: 1, cause: err}
 				}
 			}
 			return a.explain(journal, names, asJSON)
@@ -129,6 +126,30 @@ func (a *app) whyCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "for programs")
 	return c
+}
+
+// groupNames are those of the groups that this node has: as the daemon says, else as the files say, else, where these hold errors, as far as the
+// journal knows any.
+func groupNames(p daemon.Paths, journal []daemon.JournalEntry) (names []string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if s, err := daemon.FetchStatus(ctx, p); err == nil {
+		for _, g := range s.Groups {
+			names = append(names, g.Name)
+		}
+		return names, nil
+	}
+	config, faults := daemon.LoadConfig(p)
+	if err := faults.Err(); err != nil {
+		if names = daemon.GroupsOf(journal); len(names) > 0 {
+			return names, nil
+		}
+		return nil, fmt.Errorf("%w (name the group: heartbeat why GROUP)", err)
+	}
+	for _, g := range config.Table.Groups {
+		names = append(names, g.Name)
+	}
+	return names, nil
 }
 
 func (a *app) explain(journal []daemon.JournalEntry, names []string, asJSON bool) error {

@@ -108,3 +108,12 @@ func TestWhyGoesBackToWhatDecided(t *testing.T) {
 		t.Errorf("%d\n%s\nwant\n%s", code, strings.Join(steps, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// TestWhyWithoutAReadableConfiguration: what happened can be asked for also where the files are broken and no daemon runs: then above all.
+func TestWhyWithoutAReadableConfiguration(t *testing.T) {
+	t.Setenv("COLUMNS", "")
+	code, out, errText := fromJournal(t, journalOfATakeover, "why")
+	if code != 0 || errText != "" || !strings.Contains(out, "10.0.0.1: Resource group") || !strings.Contains(out, "10.0.0.10: Acquiring") {
+		t.Errorf("%d, %q\n%s", code, errText, out)
+	}
+}

@@ -162,7 +162,7 @@ func (b *statusText) links() {
 	}
 	for _, l := range s.Links {
 		r := row{cells: []string{l.ID, b.paint(stateStyle(l.State), l.State), ago(l.LastHeardMS), "", "", "", ""}}
-		if t := l.Timing; t != nil {
+		if t := l.Timing; t != nil && l.State == "up" {
 			r.cells[3], r.cells[4], r.cells[5], r.cells[6] = percent(t.LossPercent), span(t.RTTMS), span(t.JitterMS), "?"
 			if t.SafeMS > 0 {
 				r.cells[6] = "from " + span(float64(t.SafeMS))

@@ -254,6 +254,9 @@ func (k *comparer) view(peer heartbeat.PeerStatus) *FilesView {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v := k.files
+	if v.State == "equal" && !peer.Reachable {
+		v.State = "unknown" // who knows what becomes of a node that is away
+	}
 	v.Differences = slices.Clone(v.Differences)
 	for i, f := range k.faults {
 		if f.Severity > fault.Notice {

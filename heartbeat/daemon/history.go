@@ -123,3 +123,15 @@ func containsWord(text, word string) bool {
 		rest = after
 	}
 }
+
+// GroupsOf lists the groups whose changes a journal tells of, in the order in which they were told of first.
+func GroupsOf(journal []JournalEntry) (names []string) {
+	for _, e := range journal {
+		for _, prefix := range []string{"Acquiring resource group ", "Releasing resource group "} {
+			if name, found := strings.CutPrefix(e.What, prefix); found && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
