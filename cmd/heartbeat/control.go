@@ -124,6 +124,9 @@ func (a *app) awaitEnd() {
 func (a *app) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "reload", Short: "Read the configuration again; one with errors changes nothing", Args: cobra.NoArgs,
+		Long: "Read the configuration again; one with errors changes nothing. What stands in the old and the new one is not touched, also where it is on\n" +
+			"another line now.\n" +
+			"Exit code 0: it is in force; 1: it is not, or it is and a resource could not be started or stopped, or is still at it.",
 		RunE: func(*cobra.Command, []string) error {
 			reply, err := a.call(daemon.Request{Command: daemon.CommandReload})
 			if reply != nil && reply.Faults != "" {
@@ -133,6 +136,9 @@ func (a *app) reloadCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(a.out, "The configuration was read again and is in force.")
+			if reply.Value != "" {
+				return &exit{exitFailure, fmt.Errorf("not everything went well: %s", reply.Value)}
+			}
 			return nil
 		},
 	}

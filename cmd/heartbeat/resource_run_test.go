@@ -203,3 +203,62 @@ func TestResourcesByHand(t *testing.T) {
 		t.Errorf("lint-script of a script that hangs: %d, %s", code, out.String())
 	}
 }
+
+// TestLinesChangeUnderARunningDaemon: resources change their lines and are not touched; one that cannot be started is told by the exit code of the
+// reload, and by status; what a killed daemon left running and the files do not have any more is stopped by its successor.
+func TestLinesChangeUnderARunningDaemon(t *testing.T) {
+	const counted = `me=$(basename "$0"); for op; do :; done
+case $op in
+start) echo start >>"$HA_DIR/$me.log"; [ ! -e "$HA_DIR/$me.bad" ] || { echo "$me: no disk"; exit 1; }; touch "$HA_DIR/$me.runs";;
+stop) echo stop >>"$HA_DIR/$me.log"; rm -f "$HA_DIR/$me.runs";;
+status) if [ -e "$HA_DIR/$me.runs" ]; then echo running; else echo stopped; exit 3; fi;;
+esac`
+	l := startLone(t, loneHaCF)
+	l.wants(0, "", "heartbeat", "wait", "--for", "active", "--timeout", "20s")
+	for _, name := range []string{"web", "mail", "bad"} {
+		l.script(name, counted)
+	}
+	l.write("bad.bad", "")
+	begun := map[string]string{"web": "start\n", "mail": "start\n"}
+	untouched := func(when string) {
+		t.Helper()
+		for name, want := range begun {
+			if got, _ := os.ReadFile(filepath.Join(l.dir.config, name+".log")); string(got) != want {
+				t.Errorf("%s: %s did %q", when, name, got)
+			}
+		}
+	}
+	l.write("haresources", "alpha 10.77.0.100/24 web mail\n")
+	l.wants(0, "in force", "heartbeat", "reload")
+	l.comes(5*time.Second, 0, "running since", "heartbeat", "resource", "status", "mail")
+
+	l.write("haresources", "alpha 10.77.0.100/24 web\nalpha 10.77.0.120/24 mail\n")
+	l.wants(0, "leave mail  (goes to 10.77.0.120/24: not touched)", "heartbeat", "plan", "reload")
+	l.wants(0, "in force", "heartbeat", "reload")
+	l.wants(0, "running since", "heartbeat", "resource", "status", "mail")
+	untouched("after the line parted")
+	l.write("haresources", "alpha 10.77.0.100/24 10.77.0.120/24 mail web\n")
+	l.wants(0, "leave mail  (comes from 10.77.0.120/24: not touched)", "heartbeat", "plan", "reload")
+	l.wants(0, "in force", "heartbeat", "reload")
+	untouched("after the lines joined")
+	if got := l.addresses(); !strings.Contains(got, "10.77.0.100/24") || !strings.Contains(got, "10.77.0.120/24") {
+		t.Errorf("addresses: %s", got)
+	}
+
+	l.write("haresources", "alpha 10.77.0.100/24 10.77.0.120/24 mail web bad\n")
+	l.wants(1, "not everything went well: start of \"bad\": exit code 1: bad: no disk", "heartbeat", "reload")
+	l.wants(2, "resource bad of 10.77.0.100/24 is stopped although this node holds it", "heartbeat", "status")
+	untouched("after a resource could not be started")
+
+	l.cmd.Process.Kill()
+	l.cmd.Wait()
+	l.write("haresources", "alpha 10.77.0.100/24 web\n")
+	l.start()
+	l.wants(0, "", "heartbeat", "wait", "--for", "active", "--timeout", "20s")
+	l.comes(20*time.Second, 0, "running since", "heartbeat", "resource", "status", "web")
+	if _, err := os.Stat(filepath.Join(l.dir.config, "mail.runs")); err == nil || strings.Contains(l.addresses(), "10.77.0.120/24") {
+		t.Errorf("what is not in the files any more was left running: %v, %s", err, l.addresses())
+	}
+	begun["mail"] = "start\nstop\n"
+	untouched("after the restart")
+}

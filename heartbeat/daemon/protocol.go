@@ -28,7 +28,7 @@ const (
 	CommandPause       Command = "pause"        // DurationMS: no takeover for so long; 0 ends a pause
 	CommandStop        Command = "stop"         // release everything and end
 	CommandQuit        Command = "quit"         // end and leave the resources running
-	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults
+	CommandReload      Command = "reload"       // read the configuration again; Reply.Faults, and Reply.Value: what went wrong with resources though it is in force
 	CommandCompare     Command = "compare"      // ask the peer for what its files are; Reply.Comparison
 	CommandDoctor      Command = "doctor"       // examine what a takeover needs, on both nodes; Reply.Examination
 	CommandUpgrade     Command = "upgrade"      // replace this daemon by the program on disk; Reply.Value: its version

@@ -46,12 +46,36 @@ func (e *engine) reload(ctx context.Context) (faults string, err error) {
 		e.log.Errorf("%v: nothing was changed", err)
 		return list.Error(), err
 	}
-	if err := e.apply(ctx, c, device); err != nil {
+	err = e.apply(ctx, c, device)
+	if trouble := (*troubleError)(nil); errors.As(err, &trouble) {
+		e.log.Errorf("Configuration reread and in force, but: %v", err)
+		return list.Error(), err
+	}
+	if err != nil {
 		e.log.Errorf("Applying the configuration: %v", err)
 		return list.Error(), err
 	}
 	e.log.Infof("Configuration reread and in force")
 	return list.Error(), nil
+}
+
+// troubleError says what went wrong with resources while a configuration was applied that is in force now.
+type troubleError struct{ err error }
+
+func (t *troubleError) Error() string { return t.err.Error() }
+func (t *troubleError) Unwrap() error { return t.err }
+
+// troubleOf makes a troubleError of what a change of the resource groups ended with, nil of nil, and keeps an alarm standing about what is on
+// no line any more and may still run: nothing else would speak of it.
+func (e *engine) troubleOf(err error) error {
+	if err == nil {
+		e.alarms.clear("reload")
+		return nil
+	}
+	if stuck := (*haresources.StuckError)(nil); errors.As(err, &stuck) {
+		e.alarms.raise("reload", fmt.Sprintf("%v; it is not on its line any more: stop it by hand, then reload", stuck))
+	}
+	return &troubleError{err}
 }
 
 // logFaults writes what check would print.
@@ -133,15 +157,14 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 		e.environment(c) // before new agents are opened with it
 	}
 	var difference haresources.Difference
+	var trouble error
 	if m, ok := e.manager.(reloader); ok {
 		var err error
 		difference, err = m.Reload(ctx, c.Table, reloadPatience)
 		if err != nil && difference.Renamed == nil { // refused as a whole
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
-		if err != nil {
-			e.log.Errorf("Applying haresources: %v", err)
-		}
+		trouble = e.troubleOf(err)
 	}
 	obsolete := e.openNew(ctx, c)
 	old := e.conf()
@@ -151,7 +174,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	change.Config = e.coreConfig(c)
 	e.config.Store(c)
 	e.tune(c)
-	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), change) }); err != nil {
+	if err := e.inLoop(ctx, loopPatience, func() { e.loop.step(e.clock(), change); e.snapshot.forget() }); err != nil {
 		return err
 	}
 	if !sameDevices(old, c) {
@@ -176,7 +199,7 @@ func (e *engine) apply(ctx context.Context, c *config.Config, device stonith.Fen
 	if a := e.mirrors.Load(); a != nil && mirrorsAllowed(c) {
 		e.mirror(*a) // its ping targets may be others now
 	}
-	return nil
+	return trouble
 }
 
 // difference is what the core has to know of a change of the resource groups.

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"hapair/haresources"
+	"hapair/heartbeat"
 	"hapair/heartbeat/config"
 )
 
@@ -93,5 +95,41 @@ func TestReloadOfABadFileChangesNothing(t *testing.T) {
 				n.end()
 			})
 		})
+	}
+}
+
+// TestReloadRefusesWhatBothWouldRun: a resource of a group that the peer holds by the old files is not started by a line that this node holds.
+func TestReloadRefusesWhatBothWouldRun(t *testing.T) {
+	parse := func(text string) haresources.Table {
+		table, faults := haresources.Parse("haresources", strings.NewReader(text))
+		if faults.Err() != nil {
+			t.Fatal(faults)
+		}
+		return table
+	}
+	tests := []struct {
+		before, after string
+		owners        map[string]string
+		refused       string
+	}{
+		{"alpha a b\nbeta c d\n", "alpha a b d\nbeta c\n", map[string]string{"a": "alpha", "c": "beta"}, "d runs on beta, in the group c, and is on the line of a now"},
+		{"alpha a b\nbeta c d\n", "alpha x b d\nbeta c\n", map[string]string{"a": "alpha", "c": "beta"}, "d runs on beta, in the group c, and is on the line of x now"},
+		{"alpha a b\nbeta c d\n", "alpha a b d\nbeta c\n", map[string]string{"a": "alpha", "c": "alpha"}, ""},
+		{"alpha a b\nbeta c d\n", "alpha a b d\nbeta c\n", map[string]string{"a": "beta", "c": "beta"}, ""},
+		{"alpha a b\nbeta c d\n", "alpha a b e\nbeta c d\n", map[string]string{"a": "alpha", "c": "beta"}, ""},
+	}
+	for _, tt := range tests {
+		now := heartbeat.Instant{Mono: time.Hour}
+		e := &engine{clock: func() heartbeat.Instant { return now }}
+		e.config.Store(&config.Config{Table: parse(tt.before)})
+		e.snapshot.core = heartbeat.Status{Node: "alpha", Peer: heartbeat.PeerStatus{Name: "beta"}}
+		for name, owner := range tt.owners {
+			e.snapshot.core.Groups = append(e.snapshot.core.Groups, heartbeat.GroupStatus{Name: name, Owner: owner})
+		}
+		e.snapshot.at, e.snapshot.have = now, true
+		err := e.refuseMoves(&config.Config{Table: parse(tt.after)})
+		if (err == nil) != (tt.refused == "") || err != nil && !strings.Contains(err.Error(), tt.refused) {
+			t.Errorf("%q to %q with %v: %v", tt.before, tt.after, tt.owners, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,6 +82,9 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 	case CommandReload:
 		e.log.Infof("Reload asked for by %s", who)
 		faults, err := e.reload(ctx)
+		if trouble := (*troubleError)(nil); errors.As(err, &trouble) {
+			return Reply{OK: true, Value: err.Error(), Faults: faults}
+		}
 		return Reply{OK: err == nil, Error: sentence(err), Faults: faults}
 	case CommandCompare:
 		return e.answerCompare(ctx)

@@ -35,6 +35,13 @@ type loopFigures struct {
 	stalls uint64
 }
 
+// forget has the next status ask again.
+func (k *snapshots) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.at.Mono -= statusFresh
+}
+
 // status builds the whole picture. It answers within 50 ms whatever hangs; it fails only when the loop has never answered.
 func (e *engine) status(ctx context.Context) (*Status, error) {
 	core, at, err := e.coreStatus(ctx)
