@@ -5,9 +5,9 @@ import "time"
 // Foresight: what a takeover needs and disturbs nobody is done while the peer's dead time still runs, so that it does not come on top of it.
 // When the peer is heard after all nothing has happened.
 
-// lookAhead is how long before the end of the dead time the service network is asked: as long as that takes. By then a peer that is dead
-// has lost its right to answer, and one that lives still has it, as at the end.
-const lookAhead = 6 * time.Millisecond
+// lookAhead is how long before the end of the dead time the service network is asked: as long as that takes, and as much again for a busy
+// machine. By then a peer that is dead has lost its right to answer, and one that lives still has it, as at the end.
+const lookAhead = 10 * time.Millisecond
 
 // foresightFrom is when so much of the peer's dead time is over that it is to be reckoned with: one more heartbeat could still come in time.
 func (n *Node) foresightFrom() time.Duration {
