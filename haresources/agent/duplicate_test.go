@@ -55,6 +55,9 @@ func TestAddressAddedMuteIsAnnouncedFirst(t *testing.T) {
 		l.one.expect(c.spec, "stopped") // nothing was added before
 		l.one.must(order{Op: "mute", Spec: c.spec})
 		l.one.expect(c.spec, "running")
+		if from := l.one.sh("ip route get " + map[bool]string{true: "2001:db8::100", false: "192.0.2.100"}[strings.Contains(c.addr, ":")]); strings.Contains(from, "src "+c.addr) {
+			t.Errorf("what the node sends itself would come from the mute address: %s", from)
+		}
 		l.one.must(order{Op: "standby", Spec: c.spec})
 		l.one.expect(c.spec, "stopped")
 
@@ -66,6 +69,7 @@ func TestAddressAddedMuteIsAnnouncedFirst(t *testing.T) {
 		l.one.must(order{Op: "voice", Spec: c.spec})
 		own := strings.TrimSpace(l.one.sh("cat /sys/class/net/eth0/address"))
 		eventually(t, 2*time.Second, "the client learns", func() bool { return l.client.neighbour(c.addr) == own })
+		hasNot(t, l.one.sh("ip addr"), "deprecated")
 		l.one.start(c.spec)
 		l.one.must(order{Op: "standby", Spec: c.spec})
 		l.one.expect(c.spec, "running") // it is held now

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 
@@ -106,6 +105,17 @@ func indexes(devices []host.Device) map[string]int {
 	return list
 }
 
+// stillThere says whether the interfaces that the rules may name by index are what they were. One that has come since, such as that of a
+// container, is in no rule.
+func (c *compiled) stillThere(now map[string]int) bool {
+	for name, index := range c.indexes {
+		if now[name] != index {
+			return false
+		}
+	}
+	return true
+}
+
 // devicesHere lists the interfaces of this machine.
 func devicesHere() ([]host.Device, error) {
 	n, err := host.OpenNetlink()
@@ -122,7 +132,7 @@ func (f *firewall) replay(c *compiled, before, now mark, own bool) bool {
 		return false
 	}
 	devices, err := devicesHere()
-	if err != nil || !maps.Equal(indexes(devices), c.indexes) {
+	if err != nil || !c.stillThere(indexes(devices)) {
 		return false
 	}
 	var all []host.NFTChange

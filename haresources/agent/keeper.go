@@ -135,6 +135,7 @@ func (k *keeper) addMute(list []*address) error {
 		if err != nil {
 			return err
 		}
+		address.Passive = true // or what this node sends would be mute too
 		owners, wanted = append(owners, a), append(wanted, address)
 	}
 	errs := k.netlink.AddAddresses(wanted) // nil when all were added
@@ -144,6 +145,22 @@ func (k *keeper) addMute(list []*address) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// activate has this machine use for itself, too, what addMute has added; call it locked. The result is as that of AddAddresses.
+func (k *keeper) activate(list []*address, there []host.Address) (errs []error) {
+	for i, a := range list {
+		if _, added := k.mute[a]; !added || !a.want.addr.Is6() {
+			continue
+		}
+		if err := k.netlink.MendAddress(there[i]); err != nil {
+			if errs == nil {
+				errs = make([]error, len(list))
+			}
+			errs[i] = err
+		}
+	}
+	return errs
 }
 
 // removeMute takes back what addMute added, where it was not held since; call it locked.
@@ -265,7 +282,11 @@ func (k *keeper) holdSome(list []*address, known *devices) (int, error) {
 		}
 		wanted, found = append(wanted, address), append(found, device)
 	}
-	for i, err := range k.netlink.AddAddresses(wanted) {
+	errs := k.netlink.AddAddresses(wanted)
+	if errs == nil {
+		errs = k.activate(list[:len(wanted)], wanted)
+	}
+	for i, err := range errs {
 		if err != nil { // what came after it is taken back
 			k.netlink.RemoveAddresses(wanted[i+1:])
 			wanted, failure = wanted[:i], err

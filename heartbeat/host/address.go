@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"unsafe"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ type Address struct {
 	Label     string       // IPv4: "eth0:0"; "" is the interface's name
 	Broadcast netip.Addr   // IPv4; invalid for none
 	Flags     uint32       // unix.IFA_F_…; only when listed
+	Passive   bool         // IPv6, when added: this machine does not choose it for what it sends itself (deprecated)
 }
 
 // Secondary says that another address of the same subnet came first on the interface, and takes this one along when it goes.
@@ -139,6 +141,10 @@ func addressRequest(kind, flags int, a Address) *nl.NetlinkRequest {
 	}
 	if ip.Is6() && kind == unix.RTM_NEWADDR {
 		request.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NODAD)))
+		if a.Passive {
+			info := unix.IfaCacheinfo{Prefered: 0, Valid: ^uint32(0)}
+			request.AddData(nl.NewRtAttr(unix.IFA_CACHEINFO, (*(*[unix.SizeofIfaCacheinfo]byte)(unsafe.Pointer(&info)))[:]))
+		}
 	}
 	return request
 }
