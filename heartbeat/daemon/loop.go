@@ -38,10 +38,10 @@ type loop struct {
 
 	turning sync.Mutex // held during a turn; guards the core and what follows
 	core    core
-	armed   time.Duration   // what the alarm is set to, 0 for nothing
-	halt    *heartbeat.Halt // set by the action that ends the loop
-	delays  histogram       // how late the loop was whenever it was due
-	stalls  uint64          // how often that was more than stall
+	armed   heartbeat.Instant // what the alarm is set to, zero for nothing
+	halt    *heartbeat.Halt   // set by the action that ends the loop
+	delays  histogram         // how late the loop was whenever it was due
+	stalls  uint64            // how often that was more than stall
 }
 
 // The loop suspects itself: when it is woken later than it asked by more than stall, its link readers may be late as well,
@@ -201,18 +201,22 @@ func (l *loop) step(now heartbeat.Instant, ev heartbeat.Event) {
 	}
 }
 
+// clocksApart is how far the same deadline may seem to have moved on the boot clock, which is read a moment after the other one: no reason to
+// set the alarm anew. A suspended machine moves it further.
+const clocksApart = 200 * time.Microsecond
+
 // arm sets the alarm to when the core is due.
 func (l *loop) arm() {
 	if l.fired.Swap(false) {
-		l.armed = 0
+		l.armed = heartbeat.Instant{}
 	}
-	due := l.core.Wake().Boot
-	if due == l.armed { // most messages change no deadline
+	due := l.core.Wake()
+	if due.Mono == l.armed.Mono && (due.Boot-l.armed.Boot).Abs() < clocksApart { // most messages change no deadline
 		return
 	}
 	l.armed = due
-	if err := l.alarm.Set(due); err != nil {
-		l.armed = 0
+	if err := l.alarm.Set(due.Boot); err != nil {
+		l.armed = heartbeat.Instant{}
 		l.log.Critf("Cannot set the timer (%v): running on a coarse one", err)
 		time.AfterFunc(10*time.Millisecond, func() { wake(l.in.wake) })
 	}
