@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -121,6 +123,11 @@ func (o Options) job(impls [2]string) (job, error) {
 		if j.Dir, err = filepath.Abs(o.Dir); err != nil {
 			return j, fmt.Errorf("find %s: %w", o.Dir, err)
 		}
+		keys, err := os.Open(filepath.Join(j.Dir, "authkeys"))
+		if errors.Is(err, fs.ErrPermission) {
+			return j, fmt.Errorf("%w: the keys are for their owner only (run this as root, or rehearse a copy of the directory with keys of its own)", err)
+		}
+		keys.Close()
 	}
 	return j, nil
 }
