@@ -18,7 +18,7 @@
 // kinds.go has the one map from the name on a line to what opens it; check.go what `heartbeat check` asks of each.
 //
 //	scripts     script.go ocf.go ocf_meta.go systemd.go program.go environment.go; rc.go hooks.go check_*.go
-//	addresses   address.go address_args.go; keeper.go announce.go follow.go (all addresses of a node together); virtualmac.go sendarp.go
+//	addresses   address.go address_args.go; keeper.go announce.go follow.go (all addresses of a node together); duplicate.go locate.go; virtualmac.go virtualmac_*.go sendarp.go
 //	routes      routing.go route.go route_rule.go srcaddr.go
 //	firewall    firewall.go firewall_*.go; portblock.go portblock_tickle.go; conntrack.go conntrack_*.go
 //	storage     filesystem.go filesystem_stop.go drbddisk.go drbd_state.go nfs.go nfs_server.go

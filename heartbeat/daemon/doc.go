@@ -10,9 +10,9 @@
 //
 //	a run       run.go serve.go engine.go loop.go inbox.go convert.go; reload.go upgrade.go pause.go; persist.go
 //	links       media.go medium.go mirrors.go ring.go badframes.go keys.go
-//	workers     groups.go lease.go monitor.go; fencing.go fencer.go; watchdog.go watchdog_device.go; series.go
-//	programs    runner.go respawn.go orphans.go environ.go fifo.go
-//	people      control.go request.go protocol.go client.go view.go judge.go; alarms.go complaints.go; history.go journal.go
+//	workers     groups.go leftovers.go lease.go monitor.go uplinks.go; fencing.go fencer.go; watchdog.go watchdog_device.go; series.go
+//	programs    runner.go hooks.go respawn.go orphans.go environ.go fifo.go
+//	people      control.go peergroups.go request.go protocol.go client.go view.go judge.go; alarms.go complaints.go; history.go journal.go
 //	figures     timing.go figures.go cause.go; metrics.go exposition.go; web.go page.go page.css page.js timeline.go
 //	log         log.go logformat.go logsink.go severity.go resourcelog.go
 //	comparing   digest.go digest_calls.go digest_items.go; doctor.go doctor_probe.go doctor_facts.go doctor_judge.go

@@ -7,9 +7,9 @@
 //
 // # Where to look
 //
-//	what is played    scenario.go scenarios.go scenarios_*.go reloading.go; steps.go disturb.go fencing.go (what is done to a pair)
+//	what is played    scenario.go scenarios.go scenarios_*.go reloading.go concern.go; steps.go disturb.go fencing.go (what is done to a pair)
 //	from the files    pair.go addressing.go copies.go wiring.go: what a configuration says of nodes, networks and services, and what is varied
 //	the stage         world.go node.go through.go; implementation.go hapair.go linuxha.go; package lab
-//	a performance     rehearse.go inside.go run.go follow.go wiretap.go; package probe
+//	a performance     main.go rehearse.go inside.go run.go follow.go shortlog.go wiretap.go; package probe
 //	the verdict       model.go (who should serve) judge.go agree.go (what the nodes say) report.go cost.go print.go strip.go
 package rehearsal
