@@ -60,7 +60,7 @@ interop: build tools
 	run --scenario all $(PAIR); \
 	run --scenario $(COMMANDS),$(BOTH) testdata/cluster/active-active; \
 	run --scenario $(PINGING) testdata/cluster/uplink; \
-	run --scenario fence-power-cut,fence-delay,fence-levels testdata/cluster/fencing; \
+	run --scenario fence-power-cut,fence-delay,fence-levels --set initdead=10 testdata/cluster/fencing; \
 	run --scenario tour --wiring all $(PAIR); \
 	[ -z "$$failed" ]
 

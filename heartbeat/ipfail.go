@@ -11,7 +11,7 @@ import (
 // What `respawn … ipfail` does for Linux-HA (protocol section 10.1) is done here: of two nodes, the one that reaches more ping nodes is to
 // serve. Two of ours tell each other the number in every heartbeat; with Linux-HA the messages of its ipfail are exchanged. A tie changes
 // nothing, and a difference only when all that the peer reaches has answered it since the last answer here of what was lost, or, with Linux-HA, when
-// it has lasted for two keepalives: a ping node which both lose at almost the same time moves nothing. What could not be done because the other side was not ready is tried again; the original waits for the next change.
+// it has lasted for two keepalives, and as long as that may need to notice: a ping node which both lose at almost the same time moves nothing. What could not be done because the other side was not ready is tried again; the original waits for the next change.
 
 const (
 	typePingCount = "num_ping_nodes"
@@ -21,6 +21,10 @@ const (
 	fieldNumPing  = "num_ping"
 	clientIPFail  = "ipfail"
 )
+
+// ipfailLag is by how much Linux-HA may notice a ping node's silence later than this node: it looks four times a second, and its ipfail is another
+// process. A ping node that both lose may show as a difference for so long.
+const ipfailLag = 450 * time.Millisecond
 
 // ipfailRetry is the time between two attempts to hand over to a better connected peer.
 const ipfailRetry = 2 * offerPatience
@@ -112,6 +116,9 @@ func (n *Node) connectionsChanged() {
 	if s.ours < s.theirs {
 		if s.giveAt == 0 {
 			s.giveAt = n.now.Mono + 2*n.cfg.Keepalive
+			if n.peer.kind == kindClassic {
+				s.giveAt = n.now.Mono + max(2*n.cfg.Keepalive, ipfailLag)
+			}
 			n.report(Info, "Giving up because we have less visible ping nodes: %d here, %d on %s.", s.ours, s.theirs, n.peer.name)
 		}
 		return

@@ -35,7 +35,7 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		m := r.measure(s, window, r.model.owner[i])
 		r.tell(s, m, before.owner[i] != nobody)
 		result.Strips = append(result.Strips, newStrip(s, client.echo.Answers(s.addr), m.dual, window))
-		held := r.world.holders(s, 300*time.Millisecond)
+		held := r.world.holders(s, seen)
 		result.Owners[s.addr.String()] = r.world.nodeNames(held)
 		if !r.acceptable(p, s, held) {
 			result.fail("%s: %s answers in the end, not %s", s.addr, r.world.nodeNames(held), r.wanted(p, s))
@@ -225,7 +225,7 @@ func (r *run) answersFor(n *node, set string) (serves, exists bool) {
 			continue
 		}
 		exists = true
-		serves = serves || r.world.holders(s, 300*time.Millisecond)&(1<<n.index) != 0
+		serves = serves || r.world.holders(s, seen)&(1<<n.index) != 0
 	}
 	return serves, exists
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"hapair/heartbeat/rehearsal/lab"
 	"hapair/heartbeat/rehearsal/probe"
@@ -16,13 +17,14 @@ type node struct {
 	index   int
 	name    string
 	impl    implementation
-	etc     string       // its /etc/ha.d, as the laboratory sees it
-	lib     string       // its /var/lib/heartbeat
-	plugins string       // its fencing plugins in linux-ha's place; "" for those of the machine that plays everything
-	power   string       // its line to the power switches; "" where there are none
-	machine *lab.Machine // nil while it has no power
-	daemon  *lab.Process // of hapair, while it runs or after it ended
-	running bool         // the daemon was started and neither stopped nor killed
+	etc     string        // its /etc/ha.d, as the laboratory sees it
+	lib     string        // its /var/lib/heartbeat
+	plugins string        // its fencing plugins in linux-ha's place; "" for those of the machine that plays everything
+	power   string        // its line to the power switches; "" where there are none
+	machine *lab.Machine  // nil while it has no power
+	daemon  *lab.Process  // of hapair, while it runs or after it ended
+	begun   time.Duration // when the daemon was last started
+	running bool          // the daemon was started and neither stopped nor killed
 }
 
 // newNode makes the node's private files.

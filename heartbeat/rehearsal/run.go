@@ -182,6 +182,9 @@ func (r *run) ownerOf(s *service) int {
 	return nobody
 }
 
+// linuxHAPadding is for how long after its start linux-ha asks the other node for two seconds more of patience than its deadtime.
+const linuxHAPadding = 5500 * time.Millisecond
+
 // awaitSettled waits until nothing is in motion on any running node, by their own accounts.
 func (r *run) awaitSettled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
@@ -194,6 +197,7 @@ func (r *run) awaitSettled(ctx context.Context) error {
 				continue
 			}
 			ok, err := n.impl.settled(ctx, n)
+			ok = ok && (n.impl.name() != LinuxHA || r.world.clock.Now()-n.begun > linuxHAPadding)
 			if !ok {
 				all, last = false, err
 			}

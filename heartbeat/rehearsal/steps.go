@@ -102,7 +102,7 @@ func doStart(ctx context.Context, r *run, node int, _ step) error {
 		if n.machine == nil {
 			return fmt.Errorf("start the daemon on %s: it has no power", n.name)
 		}
-		n.running = true
+		n.running, n.begun = true, r.world.clock.Now()
 		return n.impl.start(ctx, n)
 	})
 }

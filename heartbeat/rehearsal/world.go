@@ -200,11 +200,21 @@ func (w *world) noteAt(at time.Duration, source string, kind Kind, text string) 
 	w.out.send(message{Event: &Event{Time: at.Seconds(), Source: source, Kind: kind, Text: text}})
 }
 
+// A judgement rests on answers to at least so many rounds of questions, within at least this time.
+const (
+	seen       = 300 * time.Millisecond
+	seenRounds = 20
+)
+
 // holders says which nodes answered for a service within the last given time: bit 0 for node 0, bit 1 for node 1.
 func (w *world) holders(s *service, within time.Duration) int {
 	for _, c := range w.clients {
 		if c.network == s.network {
-			return c.ask.Holders(s.addr, w.clock.Now()-within)
+			since := w.clock.Now() - within
+			if rounds := c.ask.Rounds(); within >= seen && len(rounds) > seenRounds {
+				since = min(since, rounds[len(rounds)-seenRounds]) // the observer may have been held up: what counts is what it asked
+			}
+			return c.ask.Holders(s.addr, since)
 		}
 	}
 	return 0
