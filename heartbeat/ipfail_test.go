@@ -158,3 +158,28 @@ func TestBetterConnectedNodeServesWithLinuxHA(t *testing.T) {
 		})
 	}
 }
+
+// TestPingNodeLostByBothMovesNothingWithLinuxHA: it looks four times a second only, and so may notice a quarter of a second later what both have lost.
+func TestPingNodeLostByBothMovesNothingWithLinuxHA(t *testing.T) {
+	for ours, name := range []string{"alpha", "beta"} {
+		w := newWorld(1, options{keepalive: 50 * time.Millisecond, deadtime: 200 * time.Millisecond, initdead: 5 * time.Second, groups: 1, links: 2,
+			failback: heartbeat.FailbackOff})
+		w.pingNodes(1)
+		p := &mixedPair{world: w, ours: w.nodes[ours], theirs: w.nodes[1-ours]}
+		p.site = installLinuxHA(p.theirs, 50*time.Millisecond)
+		p.ours.exempt = p.exempt
+		w.nodes[0].start()
+		w.nodes[1].start()
+		w.runsOn(t, "alpha", 20*time.Second)
+		if name == "beta" { // ours is to be the one that serves
+			p.ours.request(heartbeat.RequestTakeover, "all")
+		}
+		w.runsOn(t, name, 3*time.Second)
+		for range 10 { // at different moments of its quarter of a second
+			w.deaf = [2]bool{true, true}
+			w.runsOn(t, name, 3*time.Second+77*time.Millisecond)
+			w.deaf = [2]bool{}
+			w.runsOn(t, name, 3*time.Second)
+		}
+	}
+}
