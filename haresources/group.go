@@ -273,7 +273,11 @@ func (g *group) batch(ctx context.Context, items []*item, op Operation) (int, er
 // examine asks every item, and says whether any of them runs.
 func (g *group) examine(ctx context.Context) (running bool, err error) {
 	states, err := g.askAll(ctx, g.snapshot())
-	return slices.Contains(states, Running) || slices.Contains(states, Failed), err
+	running = slices.Contains(states, Running) || slices.Contains(states, Failed)
+	if err == nil && !running && slices.Contains(states, Unknown) {
+		err = ErrUnsure
+	}
+	return running, err
 }
 
 // askAll examines items. The error is the first one of those that could not be asked.

@@ -216,7 +216,7 @@ func (m *Manager) forget(g *group) {
 }
 
 // Examine asks whether anything of a group runs here, in whatever state. The error names the first resource that could not
-// be asked; running is true then only if another one certainly runs.
+// be asked, or is ErrUnsure where one was asked and told nothing; running is true then only if another one certainly runs.
 func (m *Manager) Examine(ctx context.Context, name string) (running bool, err error) {
 	g, err := m.find(name)
 	if err != nil {
@@ -229,6 +229,9 @@ func (m *Manager) Examine(ctx context.Context, name string) (running bool, err e
 	defer end()
 	return g.examine(ctx)
 }
+
+// ErrUnsure says that a resource of a group does not say whether it runs, and that nothing else of the group does.
+var ErrUnsure = errors.New("a resource does not say whether it runs")
 
 // Announce tells the network again where the addresses of a group are. The error joins those of all its resources.
 func (m *Manager) Announce(ctx context.Context, name string) error {

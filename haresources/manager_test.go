@@ -298,3 +298,22 @@ func TestEvents(t *testing.T) {
 		t.Errorf("events %q, want %q", got, want)
 	}
 }
+
+// TestExamineSaysWhenNobodyKnows: a resource that does not say whether it runs is not one that does not.
+func TestExamineSaysWhenNobodyKnows(t *testing.T) {
+	w := newWorld()
+	m := manager(t, w, "alpha a b")
+	for _, tt := range []struct {
+		a, b    haresources.State
+		running bool
+		err     error
+	}{
+		{haresources.Stopped, haresources.Stopped, false, nil}, {haresources.Stopped, haresources.Unknown, false, haresources.ErrUnsure},
+		{haresources.Running, haresources.Unknown, true, nil}, {haresources.Failed, haresources.Stopped, true, nil},
+	} {
+		w.fake("a").state, w.fake("b").state = tt.a, tt.b
+		if running, err := m.Examine(t.Context(), "a"); running != tt.running || !errors.Is(err, tt.err) {
+			t.Errorf("%v, %v: %v, %v", tt.a, tt.b, running, err)
+		}
+	}
+}

@@ -35,6 +35,8 @@ type Done struct {
 	Err error
 	// Running, in answer to Examine: something of the group runs here.
 	Running bool
+	// Unsure, in answer to Examine: nothing of it says that it runs, and something does not say whether it does.
+	Unsure bool
 	// Stuck, in answer to a failed Release: something of the group may still run here.
 	Stuck bool
 }

@@ -233,6 +233,8 @@ func (n *Node) examined(g *group, ev Done) {
 		n.set(g, holdAdopting, "state unknown: "+ev.Err.Error())
 	case ev.Running:
 		n.set(g, holdAdopting, "found running at start")
+	case ev.Unsure && g.was:
+		n.set(g, holdAdopting, "held before the restart of this daemon, and a resource does not say whether it runs")
 	default:
 		n.set(g, holdIdle, "not running")
 	}

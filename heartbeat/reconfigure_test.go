@@ -141,3 +141,29 @@ func TestLineThatPartsGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsureWhetherItRuns: what this node held before its daemon was restarted, and does not say whether it runs, is taken for running, so that
+// it is stopped where the peer holds it by now; what it did not hold is not.
+func TestUnsureWhetherItRuns(t *testing.T) {
+	for held, want := range map[bool]string{true: "adopting", false: "idle"} {
+		w := newWorld(1, options{keepalive: 50 * time.Millisecond, deadtime: 200 * time.Millisecond, initdead: time.Second, links: 1})
+		cfg := w.cfg
+		cfg.Node, cfg.Peer, cfg.Groups = "alpha", "beta", groupsOf("silent")
+		boot := heartbeat.Boot{Generation: 2, Epochs: map[string]uint64{"silent": 3}}
+		if held {
+			boot.Held = []string{"silent"}
+		}
+		n, err := heartbeat.New(cfg, boot, w.instant())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range n.Step(w.instant(), heartbeat.Tick{}) {
+			if e, ok := a.(heartbeat.Examine); ok {
+				n.Step(w.instant(), heartbeat.Done{Op: e.Op, Unsure: true})
+			}
+		}
+		if got := n.Status().Groups[0].State; got != want {
+			t.Errorf("held before %v: %s, want %s", held, got, want)
+		}
+	}
+}

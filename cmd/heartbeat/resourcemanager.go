@@ -135,7 +135,7 @@ func (a *app) statGroup(t haresources.Table, key string) int {
 		return a.exitCode(err)
 	}
 	defer end()
-	if _, err := m.Examine(context.Background(), key); err != nil {
+	if _, err := owns(m, key); err != nil {
 		return a.exitCode(err)
 	}
 	running, all := 0, m.Resources(key)
@@ -155,6 +155,15 @@ func (a *app) statGroup(t haresources.Table, key string) int {
 	return exitOK
 }
 
+// owns examines a group as the classic program does: what does not say that it runs is not owned.
+func owns(m *haresources.Manager, group string) (bool, error) {
+	running, err := m.Examine(context.Background(), group)
+	if errors.Is(err, haresources.ErrUnsure) {
+		return false, nil
+	}
+	return running, err
+}
+
 // owned tells whether a single resource, written as in haresources, runs here.
 func (a *app) owned(word string) (bool, error) {
 	t, faults := haresources.Parse("argument", strings.NewReader("node "+word+"\n"))
@@ -169,7 +178,7 @@ func (a *app) owned(word string) (bool, error) {
 		return false, err
 	}
 	defer end()
-	return m.Examine(context.Background(), t.Groups[0].Name)
+	return owns(m, t.Groups[0].Name)
 }
 
 func (a *app) resourceStatus(word string) int {
@@ -192,7 +201,7 @@ func (a *app) verifyAllIdle(t haresources.Table) int {
 	defer end()
 	active := 0
 	for _, g := range t.Groups {
-		running, err := m.Examine(context.Background(), g.Name)
+		running, err := owns(m, g.Name)
 		if err != nil {
 			fmt.Fprintf(a.err, "WARN: %s: %v\n", g.Name, err)
 		}

@@ -223,8 +223,15 @@ func (g *groups) work(ctx context.Context, a heartbeat.Action) heartbeat.Done {
 		return g.release(ctx, a)
 	case heartbeat.Examine:
 		running, err := g.manager.Examine(ctx, a.Group)
+		unsure := errors.Is(err, haresources.ErrUnsure)
+		if unsure {
+			err = nil
+		}
 		if err == nil && !running {
 			g.standBy(a.Group, standbyAfter)
+		}
+		if unsure {
+			return heartbeat.Done{Op: a.Op, Unsure: true}
 		}
 		return heartbeat.Done{Op: a.Op, Running: running, Err: err}
 	case heartbeat.Prepare:
