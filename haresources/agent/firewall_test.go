@@ -306,9 +306,9 @@ func TestFirewallCheck(t *testing.T) {
 		}
 	}
 	for rule, want := range map[string]string{
-		"udp dport 694 drop": "rules.nft:3: warning: this rule drops UDP port 694",
-		"iifname \"eth2\" udp dport { 53, 690-700 } reject": "rules.nft:3: warning: this rule drops UDP port 694",
-		"udp dport 1-1000 counter drop":                     "rules.nft:3: warning: this rule drops UDP port 694",
+		"udp dport 694 drop": "rules.nft:3:1: warning: this rule drops UDP port 694",
+		"iifname \"eth2\" udp dport { 53, 690-700 } reject": "rules.nft:3:1: warning: this rule drops UDP port 694",
+		"udp dport 1-1000 counter drop":                     "rules.nft:3:1: warning: this rule drops UDP port 694",
 		"udp dport { 53, 700-800 } drop":                    "",
 		"udp dport 694 accept # not drop":                   "",
 		"tcp dport 694 drop":                                "",

@@ -13,12 +13,13 @@ import (
 
 // SendOptions says how datagrams leave. The zero value sends plain unicast by the routing table.
 type SendOptions struct {
-	Device    string // SO_BINDTODEVICE; "" leaves the choice to the routing table
-	Index     int    // of Device; for multicast and link-local destinations
-	Broadcast bool   // SO_BROADCAST and SO_DONTROUTE
-	Multicast bool   // TTL and Loop apply
-	TTL       int    // hops of multicast, 0 to 255
-	Loop      bool   // hand our own multicast back to this machine
+	Device    string     // SO_BINDTODEVICE; "" leaves the choice to the routing table
+	Source    netip.Addr // IPv6: where datagrams come from; invalid leaves the choice to the kernel
+	Index     int        // of Device; for multicast and link-local destinations
+	Broadcast bool       // SO_BROADCAST and SO_DONTROUTE
+	Multicast bool       // TTL and Loop apply
+	TTL       int        // hops of multicast, 0 to 255
+	Loop      bool       // hand our own multicast back to this machine
 }
 
 // Sender sends datagrams from one socket that keeps the network namespace in which it was opened. It never blocks.
@@ -89,6 +90,9 @@ func prepareSend(fd int, v6 bool, o SendOptions) error {
 		if err != nil {
 			return os.NewSyscallError("set IP_MULTICAST_IF", err)
 		}
+	}
+	if v6 && o.Source.IsValid() {
+		_ = unix.Bind(fd, &unix.SockaddrInet6{Addr: o.Source.As16()}) // where it has just gone, the kernel chooses another
 	}
 	return refuseAll(fd)
 }

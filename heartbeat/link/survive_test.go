@@ -3,6 +3,7 @@ package link_test
 import (
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,23 @@ func TestNoAddressForAWhile(t *testing.T) {
 	a.addr(device, addrA6+"/64")
 	say(t, l, "again")
 	e.want("again")
+}
+
+// TestFramesToAnIPv6AddressComeFromTheNodesOwn: not from that of a service, which came later, and which is mute whenever its lease has ended.
+func TestFramesToAnIPv6AddressComeFromTheNodesOwn(t *testing.T) {
+	a, b := newPair(t)
+	e := listen(t, b.open(specs["ucast6"][1]))
+	before := a.open(specs["ucast6"][0])
+	a.addr(device, "fd09::50/64")
+	wants := func(l link.Link, what string) {
+		say(t, l, what)
+		if h := e.want(what); !strings.Contains(h.from, addrA6) || strings.Contains(h.from, "fd09::50") {
+			t.Errorf("%s the service's address came: a frame from %s", what, h.from)
+		}
+	}
+	wants(before, "opened before")
+	must(t, before.Close())
+	wants(a.open(specs["ucast6"][0]), "opened after")
 }
 
 func TestCondition(t *testing.T) {

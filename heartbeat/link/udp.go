@@ -86,7 +86,7 @@ func openUDP(spec Spec) (Link, error) {
 	}
 	l.sender, err = host.OpenSender(kind.v6, host.SendOptions{
 		Device: spec.Device, Index: g.device.Index, Broadcast: l.class == toAll,
-		Multicast: l.class == toGroup, TTL: spec.TTL, Loop: spec.Loop,
+		Multicast: l.class == toGroup, TTL: spec.TTL, Loop: spec.Loop, Source: g.source(l.dest),
 	})
 	if err != nil {
 		return nil, err
@@ -113,6 +113,21 @@ func lookAround(device string) (ground, error) {
 	}
 	i, err := host.InterfaceByName(device) // says which name comes near, or has just appeared
 	return ground{device: i, all: list}, err
+}
+
+// source is where frames to a peer's IPv6 address come from: the oldest of this node's addresses in its subnet. The kernel would choose the
+// newest one, and that is a service's wherever one is held here: with it this node would fall silent, too, when its lease ends. An invalid one
+// leaves the choice to the kernel, for all other destinations.
+func (g ground) source(dest netip.Addr) (oldest netip.Addr) {
+	if !dest.Is6() || dest.IsMulticast() || dest.IsLinkLocalUnicast() {
+		return netip.Addr{}
+	}
+	for _, a := range g.device.Addrs { // the kernel lists the newest first
+		if !a.Tentative && a.Prefix.Bits() < a.Prefix.Addr().BitLen() && a.Prefix.Contains(dest) {
+			oldest = a.Prefix.Addr()
+		}
+	}
+	return oldest
 }
 
 // destination is where the link's frames go.
