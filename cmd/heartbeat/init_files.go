@@ -48,6 +48,7 @@ func (p pairPlan) toml() string {
 	case p.watchdog != "":
 		say("#watchdog = %q  # would reset this machine when its heartbeat hangs", p.watchdog)
 	}
+	say("#metrics = \"127.0.0.1:9694\"  # would tell Prometheus, and show a status page; only this machine can ask there")
 	say("")
 	say("# The ways that heartbeats take. Two at least, with nothing in common: a node that is merely unreachable is not dead.")
 	for _, l := range p.links {

@@ -12,6 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+
 	"hapair/heartbeat/rehearsal/require"
 )
 
@@ -107,6 +114,38 @@ func TestPrometheusReadsTheDashboardsQueries(t *testing.T) {
 		t.Fatal(err)
 	}
 	promtool(t, "check", "rules", path)
+}
+
+// TestGrafanaReadsTheDashboard has Grafana's own types read it strictly: every field that they want is there, and none that they do not know.
+func TestGrafanaReadsTheDashboard(t *testing.T) {
+	kinds := cog.NewRuntime()
+	kinds.RegisterPanelcfgVariant(stat.VariantConfig())
+	kinds.RegisterPanelcfgVariant(timeseries.VariantConfig())
+	kinds.RegisterPanelcfgVariant(statetimeline.VariantConfig())
+	kinds.RegisterDataqueryVariant(prometheus.VariantConfig())
+	data, err := os.ReadFile("grafana-dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	complaints := func(d *grafana.Dashboard, data []byte) string { // a list of errors that is empty is an error there, too
+		if err := d.UnmarshalJSONStrict(data); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	var d grafana.Dashboard
+	if list := complaints(&d, data); list != "" {
+		t.Errorf("Grafana does not read it:\n%s", list)
+	}
+	if err := d.Validate(); err != nil {
+		t.Errorf("Grafana reads it, and does not take it:\n%v", err)
+	}
+	for _, broken := range []string{`"expr"`, `"graphMode"`, `"gridPos"`} {
+		var d grafana.Dashboard
+		if complaints(&d, []byte(strings.Replace(string(data), broken, `"exprr"`, 1))) == "" {
+			t.Errorf("without one of its %s Grafana takes it too: this test sees nothing", broken)
+		}
+	}
 }
 
 // TestDashboardIsOne: what Grafana's importer asks for is there, and its panels do not lie on each other.

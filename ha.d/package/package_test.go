@@ -229,6 +229,7 @@ func contents(t *testing.T, deb string) {
 		" ./usr/lib/sysusers.d/heartbeat.conf\n", " ./usr/share/bash-completion/completions/heartbeat\n", " ./usr/share/zsh/vendor-completions/_heartbeat\n",
 		" ./usr/share/fish/vendor_completions.d/heartbeat.fish\n", " ./usr/share/doc/hapair/copyright\n", " ./usr/share/doc/hapair/licenses/github.com/vishvananda/netlink/LICENSE\n", " ./usr/share/man/man8/heartbeat.8.gz\n",
 		" ./usr/share/man/man5/heartbeat.toml.5.gz\n", " ./usr/share/man/man1/hb_takeover.1.gz\n", " ./usr/share/heartbeat/hb_standby -> ", " ./var/lib/heartbeat/\n",
+		" ./usr/share/heartbeat/monitoring/alerts.yml\n", " ./usr/share/heartbeat/monitoring/grafana-dashboard.json\n", " ./usr/share/doc/hapair/monitoring.md\n",
 	} {
 		if !strings.Contains(list, want) {
 			t.Errorf("it lacks %q in\n%s", want, list)
