@@ -70,6 +70,7 @@ const (
 	RequestCleanup                            // forget that a group failed here
 	RequestQuit                               // end without releasing anything (restart, upgrade): resources keep running
 	RequestConfirmDead                        // a person is certain that the peer is off
+	RequestFenced                             // a device has just had the peer off, because a person asked it to
 	RequestPause                              // no takeover for the time For; 0 ends a pause
 )
 

@@ -303,6 +303,28 @@ func (n *Node) confirmDead(ev Request) error {
 	return nil
 }
 
+// fencedByHand takes the word of a device that a person used. The peer may not have been silent for its dead time yet: when it has been,
+// and nothing of it was heard meanwhile, it is not reset once more, while it boots.
+func (n *Node) fencedByHand(ev Request) error {
+	if n.peer.life != lifeAlive {
+		return n.confirmDead(ev)
+	}
+	n.handFenced, n.handFencedBy = n.now.Mono, ev.By
+	n.transition(Warn, "asked for by "+ev.By, "Node %s was reset by a device", n.peer.name)
+	return nil
+}
+
+// takeHandFenced is what that word is worth when the peer is dead.
+func (n *Node) takeHandFenced() {
+	at, by := n.handFenced, n.handFencedBy
+	n.handFenced, n.handFencedBy = 0, ""
+	if at == 0 || n.peer.lastHeard > at+n.cfg.Keepalive {
+		return
+	}
+	n.forgetFences("reset by " + by)
+	n.peerIsOff("a device had it off when " + by + " asked for it")
+}
+
 // deviceChecked learns how long the device takes to say that it works. Its work takes longer, if that was never measured.
 func (n *Node) deviceChecked(took time.Duration) {
 	n.deviceCheck = max(took, time.Millisecond)

@@ -549,3 +549,37 @@ func lastOf(list []heartbeat.Alarm, key string) (text string) {
 	}
 	return text
 }
+
+// TestResetByHandIsNotRepeated: a device that a person uses has the peer off sooner than that counts as dead. It is not shot again while it boots;
+// but a device that lied is not believed.
+func TestResetByHandIsNotRepeated(t *testing.T) {
+	for _, lied := range []bool{false, true} {
+		w := fencedPair(t, options{device: deviceWorks}, nil)
+		beta := w.nodes[1]
+		if !lied {
+			w.nodes[0].powerCut()
+		}
+		w.run(w.now + 200*time.Millisecond)
+		if err := beta.ask(heartbeat.RequestFenced); err != nil {
+			t.Fatal(err)
+		}
+		if lied {
+			w.run(w.now + 3*time.Second)
+			w.nodes[0].powerCut()
+		}
+		heard := beta.heard
+		at := w.await(t, 20*time.Second, "beta takes over", func() bool { return w.owner() == "beta" })
+		switch {
+		case lied && len(w.shots) != 1:
+			t.Errorf("alpha, which was heard after its reset, was reset %d times", len(w.shots))
+		case !lied && (len(w.shots) != 0 || at-heard > 1010*time.Millisecond):
+			t.Errorf("%d resets, taken over after %v", len(w.shots), at-heard)
+		}
+	}
+	w := fencedPair(t, options{device: deviceFails}, nil)
+	w.nodes[0].powerCut()
+	w.run(w.now + 4*time.Second)
+	if err := w.nodes[1].ask(heartbeat.RequestFenced); err != nil || w.owner() != "beta" {
+		t.Errorf("after its own attempt failed: %v, it runs on %q", err, w.owner())
+	}
+}

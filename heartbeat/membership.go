@@ -479,6 +479,7 @@ func (n *Node) watchPeer() {
 				reason += " and " + p.grace.Round(time.Millisecond).String() + " of patience because this node itself was late"
 			}
 			n.peerDied(reason)
+			n.takeHandFenced()
 		}
 	}
 }

@@ -45,12 +45,14 @@ type Node struct {
 	statusDue time.Duration
 	announce  bool // something changed that the peer should hear now, not at the next keepalive
 
-	fence       fencing
-	pause       pausing
-	maybeShot   bool              // the run before was probably ended by the peer's device, see Boot.MaybeShot; until the peer is heard
-	startFence  bool              // this run has begun to fence a peer that was not heard since its start
-	deviceCheck time.Duration     // how long the device's last check took that succeeded; 0 before
-	alarms      map[string]string // standing, by key
+	fence        fencing
+	pause        pausing
+	handFenced   time.Duration // when a device had the peer off because a person asked for it, while it did not count as dead; 0 for not
+	handFencedBy string
+	maybeShot    bool              // the run before was probably ended by the peer's device, see Boot.MaybeShot; until the peer is heard
+	startFence   bool              // this run has begun to fence a peer that was not heard since its start
+	deviceCheck  time.Duration     // how long the device's last check took that succeeded; 0 before
+	alarms       map[string]string // standing, by key
 
 	mirror    mirroring
 	look      looking

@@ -20,6 +20,8 @@ func (n *Node) request(ev Request) {
 			n.beginStop(ev, true)
 		case RequestCleanup:
 			err = n.cleanup(ev)
+		case RequestFenced:
+			err = n.fencedByHand(ev)
 		case RequestConfirmDead:
 			err = n.confirmDead(ev)
 		case RequestPause:

@@ -207,7 +207,7 @@ func (a *app) fenceBy(t *daemon.FencingTool, how stonith.Verb, yes bool) error {
 		}
 		return &exit{exitUsage, fmt.Errorf("this does `%s` to %s%s: say --yes if that is meant", how, t.Peer, strings.TrimRight(warning, " "))}
 	}
-	ev, err, onErr := t.Fence(ctx, how)
+	ev, err := t.Fence(ctx, how)
 	if err != nil {
 		return &exit{exitFailure, err}
 	}
@@ -223,12 +223,14 @@ func (a *app) fenceBy(t *daemon.FencingTool, how stonith.Verb, yes bool) error {
 		return nil
 	}
 	fmt.Fprintf(a.out, "%s is certainly down: %s confirmed it after %v.\n", t.Peer, ev.Device, ev.Took.Round(time.Millisecond))
-	if onErr != nil {
-		fmt.Fprintf(a.err, "It could not be switched on again: %v\n", onErr)
-	}
-	if s = a.peerStatus(ctx); s != nil && s.Peer.State == "dead" {
-		if _, err := a.call(daemon.Request{Command: daemon.CommandConfirmDead, Name: t.Peer}); err != nil {
+	if s != nil { // at once: a takeover may wait for it
+		if _, err := a.call(daemon.Request{Command: daemon.CommandFenced, Name: t.Peer}); err != nil {
 			fmt.Fprintf(a.err, "heartbeat: the daemon was not told: %v\n", err)
+		}
+	}
+	if ev.LeftOff {
+		if err := t.SwitchOn(ctx); err != nil {
+			fmt.Fprintf(a.err, "It could not be switched on again: %v\n", err)
 		}
 	}
 	return nil

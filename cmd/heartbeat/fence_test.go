@@ -106,7 +106,7 @@ func TestFenceByHand(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "off: Success: off\nstatus: off\nbeta is certainly down: fence_file confirmed it after ") || is() != "off" {
 		t.Errorf("off: %d %q %q, beta is %q", code, out, err, is())
 	}
-	if len(f.got) != 1 || f.got[0].Command != daemon.CommandConfirmDead || f.got[0].Name != "beta" {
+	if len(f.got) != 1 || f.got[0].Command != daemon.CommandFenced || f.got[0].Name != "beta" {
 		t.Errorf("the daemon was told %+v", f.got)
 	}
 	if code, out, _ = call(t, f.run, "heartbeat", "fence", "reboot", "--yes", "--config", dir); code != 0 || is() != "on" {

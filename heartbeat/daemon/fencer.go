@@ -105,14 +105,15 @@ func (t *FencingTool) Power(ctx context.Context) (stonith.Power, error) {
 	return t.levels.Power(ctx, t.Peer)
 }
 
-// Fence does how to the peer, through the levels as the daemon does it. What a reset left off is switched on again; that this failed is in
-// the second error.
-func (t *FencingTool) Fence(ctx context.Context, how stonith.Verb) (ev stonith.Evidence, err, onErr error) {
-	ev, err = t.levels.Fence(ctx, t.Peer, how)
-	if err == nil && ev.LeftOff {
-		_, onErr = t.levels.Fence(ctx, t.Peer, stonith.On)
-	}
-	return ev, err, onErr
+// Fence does how to the peer, through the levels as the daemon does it. What a reset left off (Evidence.LeftOff) is for SwitchOn.
+func (t *FencingTool) Fence(ctx context.Context, how stonith.Verb) (stonith.Evidence, error) {
+	return t.levels.Fence(ctx, t.Peer, how)
+}
+
+// SwitchOn lets the peer come back after a reset that left it off.
+func (t *FencingTool) SwitchOn(ctx context.Context) error {
+	_, err := t.levels.Fence(ctx, t.Peer, stonith.On)
+	return err
 }
 
 // deviceSpec is a line of ha.cf as a device is opened from it.

@@ -24,6 +24,7 @@ const (
 	CommandTakeover    Command = "takeover"     // Which, or Group
 	CommandMove        Command = "move"         // Group: to the other node, whichever that is
 	CommandCleanup     Command = "cleanup"      // Group, or a resource of it: forget that it failed here
+	CommandFenced      Command = "fenced"       // Name: a device has just had this node off, because a person asked it to
 	CommandConfirmDead Command = "confirm-dead" // Name: a person is certain that this node is off
 	CommandPause       Command = "pause"        // DurationMS: no takeover for so long; 0 ends a pause
 	CommandStop        Command = "stop"         // release everything and end

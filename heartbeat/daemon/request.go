@@ -75,7 +75,7 @@ func (e *engine) answer(ctx context.Context, who caller, r Request) Reply {
 		return Reply{OK: true, Value: e.clientState(r.Name)}
 	case CommandMove:
 		return e.answerMove(ctx, who, r)
-	case CommandConfirmDead:
+	case CommandConfirmDead, CommandFenced:
 		return e.answerConfirm(ctx, who, r)
 	case CommandPause:
 		return e.answerPause(ctx, who, r)
@@ -164,6 +164,10 @@ func (e *engine) answerConfirm(ctx context.Context, who caller, r Request) Reply
 	if peer := e.conf().Peer; r.Name == "" || r.Name != peer {
 		return Reply{Error: fmt.Sprintf("the peer is %q, not %q", peer, r.Name)}
 	}
-	err := e.request(ctx, heartbeat.Request{Kind: heartbeat.RequestConfirmDead, By: who.String()})
+	kind := heartbeat.RequestConfirmDead
+	if r.Command == CommandFenced {
+		kind = heartbeat.RequestFenced
+	}
+	err := e.request(ctx, heartbeat.Request{Kind: kind, By: who.String()})
 	return Reply{OK: err == nil, Error: sentence(err)}
 }
