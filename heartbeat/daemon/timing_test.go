@@ -129,7 +129,7 @@ func TestCausesOfTheScenarios(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?:Acquiring|Releasing) resource group \S+ \((.*)\)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?:Acquiring|Releasing) resource group: \S+ \S+ \((.*)\)`).FindAllStringSubmatch(string(text), -1) {
 			cause := causeOf(m[1])
 			if seen[cause] = true; cause == otherCause {
 				t.Errorf("%s: %q has no cause", filepath.Base(name), m[1])
