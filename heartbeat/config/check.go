@@ -38,7 +38,7 @@ func (p *parser) finishTimes() {
 	}
 	p.checkInitdead()
 	if c.Warntime >= c.Deadtime && !p.spoil["warntime"] {
-		p.faults.Addf(p.placed(fault.Warning, "warntime", "deadtime"), fmt.Sprintf("write %s: half of deadtime", p.setting("warntime", show(c.Deadtime/2))),
+		p.faults.Addf(p.placed(fault.Warning, "warntime", "deadtime"), fmt.Sprintf("write %s: half of deadtime", p.settingTime("warntime", c.Deadtime/2)),
 			"warntime %s is not below deadtime %s: nobody is warned before a node is declared dead", show(c.Warntime), show(c.Deadtime))
 	}
 	p.checkSerial()
@@ -76,7 +76,7 @@ func (p *parser) said(name string, d time.Duration) string {
 // checkDead compares a dead time with keepalive.
 func (p *parser) checkDead(name, what string, d time.Duration) {
 	keepalive := p.cfg.Keepalive
-	hint := fmt.Sprintf("write %s or more, or a shorter keepalive", p.setting(name, show(4*keepalive)))
+	hint := fmt.Sprintf("write %s or more, or a shorter keepalive", p.settingTime(name, 4*keepalive))
 	switch {
 	case d <= 2*keepalive:
 		p.faults.Addf(p.placed(fault.Error, name, "keepalive"), hint, "%s is too small for %s: the %s must be more than two intervals",
@@ -95,7 +95,7 @@ func (p *parser) checkInitdead() {
 	}
 	switch {
 	case c.Initdead < c.Deadtime:
-		p.faults.Addf(p.placed(fault.Error, "initdead"), fmt.Sprintf("write %s or more", p.setting("initdead", show(max(2*c.Deadtime, 10*time.Second)))),
+		p.faults.Addf(p.placed(fault.Error, "initdead"), fmt.Sprintf("write %s or more", p.settingTime("initdead", max(2*c.Deadtime, 10*time.Second))),
 			"%s is smaller than %s", p.said("initdead", c.Initdead), p.said("deadtime", c.Deadtime))
 	case c.Initdead < 10*time.Second:
 		p.faults.Addf(p.placed(fault.Warning, "initdead"), p.either("write initdead 10 or more", `write initdead = "10s" or more`),

@@ -175,7 +175,7 @@ func (p *parser) checkWatchdog() {
 	timeout := c.WatchdogTimeout()
 	at := p.placed(fault.Error, "watchdog")
 	if 2*c.Keepalive > timeout {
-		p.faults.Addf(at, fmt.Sprintf("write %s or less, or a longer deadtime", p.setting("keepalive", show(timeout/2))),
+		p.faults.Addf(at, fmt.Sprintf("write %s or less, or a longer deadtime", p.settingTime("keepalive", timeout/2)),
 			"the watchdog resets this machine after %s without a heartbeat, and %s leaves it hardly one: a healthy node would be reset",
 			show(timeout), p.said("keepalive", c.Keepalive))
 	}

@@ -198,6 +198,8 @@ func (l *loader) unread(path, hint string, err error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		hint = "run this as root"
+	case errors.Is(err, unix.ENOTDIR):
+		hint = "name the directory that the files are in"
 	case !errors.Is(err, fs.ErrNotExist):
 		hint = ""
 	}

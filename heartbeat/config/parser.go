@@ -91,6 +91,14 @@ func (p *parser) setting(key, value string) string {
 	return key + " = " + value
 }
 
+// settingTime is a key with a time as the file at hand writes it: without the unit s in ha.cf, where Linux-HA refuses it.
+func (p *parser) settingTime(key string, d time.Duration) string {
+	if p.toml {
+		return p.setting(key, show(d))
+	}
+	return p.setting(key, written(d))
+}
+
 // either is a hint in the language of the file at hand.
 func (p *parser) either(classic, toml string) string {
 	if p.toml {
@@ -277,7 +285,7 @@ func setTime(least time.Duration, where func(*Config) *time.Duration) func(*pars
 			p.fail(w, "at least 1ms", "%s of %s", name, show(d))
 			return false
 		case odd != "":
-			p.warn(w, "write "+show(d), "%s; %s is taken here", odd, show(d))
+			p.warn(w, "write "+written(d), "%s; %s is taken here", odd, show(d))
 		}
 		if where != nil {
 			*where(p.cfg) = d

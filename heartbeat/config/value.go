@@ -80,7 +80,15 @@ func timeUnit(unit string) (ms float64, odd string, err error) {
 	return 0, "", fmt.Errorf("unknown unit %s", quote(unit))
 }
 
-// show writes a time as ha.cf writes it, with its unit.
+// written is a time as ha.cf has it: a bare number is seconds.
+func written(d time.Duration) string {
+	if d < time.Second {
+		return show(d)
+	}
+	return strings.TrimSuffix(show(d), "s")
+}
+
+// show writes a time for people, with its unit.
 func show(d time.Duration) string {
 	if d < time.Second {
 		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
