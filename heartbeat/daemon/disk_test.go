@@ -3,13 +3,20 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hapair/heartbeat"
+	"hapair/heartbeat/rehearsal/require"
 )
 
 func TestPidFile(t *testing.T) {
@@ -35,6 +42,59 @@ func TestPidFile(t *testing.T) {
 			t.Errorf("%q: state %v, want stale", stale, state)
 		}
 	}
+}
+
+// TestAnotherUsersPidFile: who may not see which program a process runs goes by what it is called.
+func TestAnotherUsersPidFile(t *testing.T) {
+	require.Root(t, "the pid file of another user's daemon")
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]PidState{"heartbeat": PidRunning, "heartbeats": PidStale} {
+		program := filepath.Join(dir, name)
+		if err := os.Symlink(sleep, program); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program, "60")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name+".pid")
+		if err := writePidFile(path, cmd.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
+		asNobody(t, func() {
+			if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid)); !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("the program of another user's process: %v", err)
+			}
+			if _, state := checkPidFile(path); state != want {
+				t.Errorf("a process called %s: %v, want %v", name, state, want)
+			}
+		})
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+}
+
+// asNobody calls f with this thread's effective user being nobody.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const nobody, keep = 65534, ^uintptr(0)
+	set := func(euid uintptr) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, euid, keep); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	set(nobody)
+	defer set(0)
+	f()
 }
 
 func TestClaimRunDirIsExclusive(t *testing.T) {

@@ -127,6 +127,11 @@ func runsThis(pid int) bool {
 // runsHeartbeat tells whether that process runs a program of Heartbeat's name.
 func runsHeartbeat(pid int) bool {
 	name, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if errors.Is(err, fs.ErrPermission) { // another user's process: what it is called has to do
+		var line []byte
+		line, err = os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		name, _, _ = strings.Cut(string(line), "\x00")
+	}
 	return err == nil && filepath.Base(strings.TrimSuffix(name, " (deleted)")) == "heartbeat"
 }
 
