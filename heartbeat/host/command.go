@@ -251,9 +251,23 @@ func (p Program) wait(ctx context.Context, cmd *exec.Cmd, out outputs, gone func
 	}
 	cause := context.Cause(ctx)
 	if !endGroup(cmd.Process.Pid, ended, grace) {
-		go func() { <-ended; gone(); _ = cmd.Wait() }()
+		stuck := &StuckError{PID: cmd.Process.Pid}
+		if left := groupMembers(cmd.Process.Pid); len(left) > 0 {
+			stuck.PID = left[0]
+		}
+		done := make(chan struct{})
+		stuck.Ended = done
+		go func() {
+			<-ended
+			for len(groupMembers(cmd.Process.Pid)) > 0 {
+				time.Sleep(stuckInterval)
+			}
+			gone()
+			close(done)
+			_ = cmd.Wait()
+		}()
 		out.release()
-		return fmt.Errorf("%w: %w%s", cause, &StuckError{PID: cmd.Process.Pid, Ended: ended}, out.lastLine())
+		return fmt.Errorf("%w: %w%s", cause, stuck, out.lastLine())
 	}
 	gone()
 	_ = out.finish(cmd.Wait())
@@ -270,7 +284,35 @@ func waitUnreaped(pid int) {
 	}
 }
 
-// endGroup ends a process group whose leader is not yet reaped, and reports whether the leader did end.
+// How often a process group is looked at: that is being ended, and that did not end.
+const (
+	endInterval   = 20 * time.Millisecond
+	stuckInterval = 2 * time.Second
+)
+
+// groupMembers are the processes of a group that have not ended.
+func groupMembers(group int) (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" && fields[0] != "X" {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// endGroup ends a process group whose leader is not yet reaped, and reports whether all of it did end: a mount that sleeps in the kernel for
+// a dead disk goes on when the disk is back, long after the script that called it was killed.
 func endGroup(pid int, ended <-chan struct{}, grace time.Duration) bool {
 	_ = unix.Kill(-pid, unix.SIGTERM)
 	timer := time.NewTimer(grace)
@@ -283,8 +325,15 @@ func endGroup(pid int, ended <-chan struct{}, grace time.Duration) bool {
 	timer.Reset(killWait)
 	select {
 	case <-ended:
-		return true
 	case <-timer.C:
 		return false
 	}
+	for len(groupMembers(pid)) > 0 {
+		select {
+		case <-timer.C:
+			return false
+		case <-time.After(endInterval):
+		}
+	}
+	return true
 }

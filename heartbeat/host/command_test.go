@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -274,5 +275,47 @@ func TestProgramErrorsApart(t *testing.T) {
 	err = host.Program{Path: "/bin/sh", Args: []string{"-c", "echo answer; exit 1"}, Line: out.add, Errors: errs.add}.Run(t.Context())
 	if !errors.As(err, &exit) || exit.Last != "answer" {
 		t.Errorf("without a complaint: %v", err)
+	}
+}
+
+// TestStuckChildOfAKilledScript: a script is killed for its time-out, and its child sleeps in the kernel. That is no end: the child goes on when
+// the disk is back.
+func TestStuckChildOfAKilledScript(t *testing.T) {
+	const untested = "a script whose child sleeps in the kernel"
+	require.Root(t, untested)
+	require.Tool(t, "mkfs.ext4", untested)
+	require.Tool(t, "fsfreeze", untested)
+	dir := t.TempDir()
+	image, mount := filepath.Join(dir, "image"), filepath.Join(dir, "mount")
+	shell := func(script string) error {
+		out, err := exec.Command("sh", "-ec", script).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := shell("mkdir " + mount + "; truncate -s 16M " + image + "; mkfs.ext4 -q " + image + "; mount -o loop " + image + " " + mount); err != nil {
+		require.Skip(t, untested, "a file system in a file cannot be mounted here: "+err.Error())
+	}
+	t.Cleanup(func() { _ = shell("umount -l " + mount) })
+	if err := shell("fsfreeze -f " + mount); err != nil {
+		require.Skip(t, untested, "a file system cannot be frozen here: "+err.Error())
+	}
+	t.Cleanup(func() { _ = exec.Command("fsfreeze", "-u", mount).Run() })
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	p := host.Program{Path: "/bin/sh", Args: []string{"-c", "touch " + mount + "/up; echo done"}, Env: os.Environ(), Grace: 100 * time.Millisecond}
+	err := p.Run(ctx)
+	var stuck *host.StuckError
+	if !errors.As(err, &stuck) || !errors.Is(err, host.ErrStuck) {
+		t.Fatalf("the end of a script whose child is in the kernel: %v", err)
+	}
+	if err := shell("fsfreeze -u " + mount); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-stuck.Ended:
+	case <-time.After(10 * time.Second):
+		t.Error("its end is not noticed")
 	}
 }
