@@ -34,7 +34,6 @@ var mutations = []struct{ name, file, old, new string }{
 	{"no end to a fence loop", "fence_loop.go", "return n.cfg.FenceMost > 0 &&", "return false &&"},
 	{"an isolated node fences", "fence.go", "	if n.cutOff() {\n", "	if false {\n"},
 	{"fence who said goodbye", "fence.go", "	if p.life != lifeDead || f.done ||", "	if p.life != lifeDead && p.life != lifeLeft || f.done ||"},
-	{"forget a reset at the start", "fence.go", "	if n.cfg.Fencing && n.boot.StartFenced && !n.boot.Clean && !n.startFence {", "	if false {"},
 	{"take before the device has answered", "fence.go", "p.life == lifeLeft || n.fence.done:", "p.life == lifeLeft || n.fence.done || n.fence.op != 0:"},
 	{"leap without looking", "look.go", "	if !n.cfg.Look ||", "	if true ||"},
 }

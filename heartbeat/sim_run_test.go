@@ -89,7 +89,7 @@ func (w *world) endFaults(again func(*machine)) {
 // beliefs holds what the nodes of ours report against what is.
 func (w *world) beliefs() {
 	for _, m := range w.nodes {
-		if _, model := m.node.(*linuxHA); m.node == nil || model || w.fault != "" {
+		if _, ours := m.node.(*heartbeat.Node); !ours || w.fault != "" {
 			continue
 		}
 		for _, g := range m.node.Status().Groups {
