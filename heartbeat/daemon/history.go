@@ -124,13 +124,14 @@ func containsWord(text, word string) bool {
 	}
 }
 
+// changeLine is how a change of a group begins; journals of earlier versions lack the colon and the preferred node.
+var changeLine = regexp.MustCompile(`^(?:Acquiring|Releasing) resource group(?:: \S+)? (.+)$`)
+
 // GroupsOf lists the groups whose changes a journal tells of, in the order in which they were told of first.
 func GroupsOf(journal []JournalEntry) (names []string) {
 	for _, e := range journal {
-		for _, prefix := range []string{"Acquiring resource group ", "Releasing resource group "} {
-			if name, found := strings.CutPrefix(e.What, prefix); found && !slices.Contains(names, name) {
-				names = append(names, name)
-			}
+		if m := changeLine.FindStringSubmatch(e.What); m != nil && !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
 		}
 	}
 	return names
