@@ -141,7 +141,7 @@ func TestDocumentedComputation(t *testing.T) {
 }
 
 // TestFramesOnTheWire verifies what nodes really send, by every method, in both framings and down a serial line; and has Linux-HA, in either role, read ours with
-// its debug log on, in which it must not complain of anything: of a loss of frames, of an order in a message so long that it compresses it, of its peer's death.
+// its debug log on, in which it must not complain of anything: of a loss of frames, of its peer's death and return, of an order in a message so long that it compresses it.
 func TestFramesOnTheWire(t *testing.T) {
 	ours := [][2]string{{rehearsal.Hapair, rehearsal.Hapair}}
 	for _, c := range []struct {

@@ -50,7 +50,7 @@ func TestPredict(t *testing.T) {
 		{off, "away-power-cut", "start: alpha beta, there: beta beta, cut: alpha alpha, return: alpha alpha"},
 		{off, "away-stop", "start: alpha beta, there: beta beta, stop: alpha alpha, start again: alpha alpha"},
 		{off, "away-idle-cut", "start: alpha beta, there: beta beta, cut: beta beta"},
-		{off, "tour", "start: alpha beta, there: beta beta, loss: beta beta, long order: alpha alpha, cut: beta beta"},
+		{off, "tour", "start: alpha beta, there: beta beta, loss: beta beta, cut: alpha alpha, return: alpha alpha, long order: beta beta"},
 		{off, "there-and-back", "start: alpha beta, there: beta beta, back: alpha alpha"},
 		{off, "freeze-short", "start: alpha beta, freeze: alpha beta"},
 		{off, "freeze-long", "start: alpha beta, freeze: beta beta"},
