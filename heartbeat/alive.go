@@ -88,16 +88,21 @@ func (n *Node) sendDirect(m wire.Message) {
 	}
 }
 
-// aliveReceived believes a question or answer once, and only from the run of the peer that has echoed this run's challenge.
+// aliveReceived believes a question or answer once, and only from the run of the peer that has echoed this run's challenge. One of a peer that was
+// taken for dead says that it lives; what it holds is not known before its next status.
 func (n *Node) aliveReceived(link string, m wire.Message) {
 	p := &n.peer
 	h, ok := parseHello(m)
 	counter, err := strconv.ParseUint(m.Get(fieldCounter), 16, 64)
-	if !ok || err != nil || p.kind != kindOurs || !p.proven || h.nonce != p.hello.nonce || h.echo != n.nonce || counter <= n.probes.seen {
+	if !ok || err != nil || p.kind != kindOurs || !p.proven && !p.reflected && (p.life != lifeDead || !n.mirrorsSuffice()) || h.nonce != p.hello.nonce || h.echo != n.nonce || counter <= n.probes.seen {
 		return
 	}
 	n.probes.seen = counter
-	p.lastHeard, p.grace, p.warned = n.now.Mono, 0, false
+	n.heardPeer()
+	if p.life == lifeDead {
+		p.reflected = true
+		n.peerAppears()
+	}
 	p.lastStatus = n.now.Mono
 	p.hello.heard = h.heard
 	n.shortenLeases()

@@ -132,6 +132,9 @@ type Boot struct {
 	// DeviceTook is how long the device took when it last had the peer off; 0 for never.
 	DeviceTook time.Duration
 
+	// Timing is what earlier runs measured.
+	Timing Timing
+
 	// Fences is how often the peer was reset since it was last heard for Config.FenceCalm without a break.
 	Fences int
 }

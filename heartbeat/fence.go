@@ -127,9 +127,9 @@ func (n *Node) fenceWaits() string {
 // whyCutOff is why a node does not fence that may be the one which nobody hears.
 const whyCutOff = "no ping node answers either: this node may be the one that is cut off"
 
-// cutOff tells that no ping node answers, where there are some: this node may be the one that is cut off.
+// cutOff tells that no ping node answers, where there are some, or that this node has no carrier: it may be the one that is cut off.
 func (n *Node) cutOff() bool {
-	return len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2, 2*n.cfg.Keepalive))
+	return n.isolation.noCarrier != "" || len(n.pings) > 0 && !n.pingHeardWithin(max(n.isolationWindow()/2, 2*n.cfg.Keepalive))
 }
 
 // pingHeardWithin tells whether any ping node answered that recently.

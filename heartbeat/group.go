@@ -105,6 +105,7 @@ type group struct {
 
 	leased     time.Duration // until when the kernel lets this node answer, on the boot clock; 0 for not at all
 	lapsedFrom uint64        // the counter of the first question that was asked after that, see alive.go
+	yielded    bool          // this node was the last to serve it, and gave it up because it was isolated
 	lapsed     bool          // its lease ran out while this node stood still: it is not renewed before the peer says that it took nothing
 
 	claim      bool // with a Linux-HA peer: this node has said that it holds the set that the group belongs to
@@ -169,6 +170,7 @@ func (n *Node) acquire(g *group, reason string) {
 	g.wish, g.ready, g.prepBy = wishNone, false, 0
 	n.set(g, holdAcquiring, reason)
 	n.transition(Info, reason, "Acquiring resource group: %s %s", g.Preferred, g.Name)
+	g.yielded = false
 	n.answerAgain(g)
 	n.do(Acquire{Op: g.op, Group: g.Name, Epoch: g.epoch, Reason: reason})
 	n.persist()

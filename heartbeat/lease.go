@@ -14,17 +14,28 @@ func (n *Node) renew(g *group) {
 	if g.hold != holdIdle && g.leased != 0 && g.leased <= n.now.Boot && n.peer.life == lifeAlive {
 		n.look = looking{}
 		g.lapsedFrom = n.probes.counter + 1
+		n.timing.Lapses++
 		g.lapsed = true // it ran out, for whatever reason, while the peer lives: ask before answering again
 		n.changed()
 		g.wantedAt = n.version
 		return
 	}
-	until := n.tx.status.Boot + n.leaseLength()
+	until := n.lastSaid() + n.leaseLength()
 	if capped, ok := n.unheardUntil(); ok {
 		until = min(until, capped)
 	}
 	g.leased = until
 	n.do(Renew{Group: g.Name, Until: until})
+}
+
+// lastSaid is when the last sign of life went out that the peer can have heard, on the boot clock: the last heartbeat, or where mirrors are all that
+// connects the nodes, what last went by way of them, which is seldomer.
+func (n *Node) lastSaid() time.Duration {
+	m := &n.mirror
+	if m.sent > 0 && n.directLate() && n.peer.life == lifeAlive && n.peer.lastHeard > n.peer.lastDirect {
+		return min(n.tx.status.Boot, m.sent)
+	}
+	return n.tx.status.Boot
 }
 
 // inherited is the lease of a group that this node held before its daemon was restarted.
@@ -171,6 +182,7 @@ func (n *Node) noticeLapse(silent time.Duration) {
 		}
 	}
 	if lapsed {
+		n.timing.Lapses++
 		n.look = looking{} // what was seen before the sleep is stale
 		n.doubtUntil = n.now.Mono + n.heartbeatInterval()*3/2
 		n.transition(Warn, "sent nothing for "+silent.Round(time.Millisecond).String()+", longer than the lease "+n.cfg.Lease.String(),
@@ -182,7 +194,7 @@ func (n *Node) noticeLapse(silent time.Duration) {
 // rearmAlone is rearm for a node whose peer was gone before the sleep and did not speak up after it.
 func (n *Node) rearmAlone(g *group) {
 	switch {
-	case !g.lapsed || !g.hold.owns() || n.now.Mono < n.doubtUntil:
+	case !g.lapsed || !g.hold.owns() || n.now.Mono < n.doubtUntil || n.unplugged():
 	case n.free():
 		n.answerAgain(g)
 	case n.look.answered && g.op == 0:

@@ -42,6 +42,127 @@ func TestLeaseSimulation(t *testing.T) {
 	t.Logf("%d steps", steps)
 }
 
+// The classes of what befalls a pair with leases. In one run there are faults of one class only: those of two are two faults at once, and what
+// docs/safety.md says of these stands there.
+const (
+	classStill    = iota // daemons die and stand still, machines are suspended or lose power; the service network is whole
+	classOneWay          // a link loses one direction
+	classCut             // the nodes are cut from each other, a host that answers pings reaches both; and nodes stand still
+	classIsolated        // a node, or both, is cut from everything; and daemons die
+	classCount
+)
+
+// drift draws by how much the clocks go wrong: more than any quartz does.
+func (w *world) drift() [2]float64 {
+	return [2]float64{(w.extra.Float64() - 0.5) * 4e-4, (w.extra.Float64() - 0.5) * 4e-4}
+}
+
+// simulateLeased runs one seed with leases: never do two nodes answer for one group.
+func simulateLeased(seed uint64) *world {
+	draw := newWorld(seed, options{})
+	o := randomOptions(draw)
+	class := draw.extra.IntN(classCount)
+	o.lease, o.roomy, o.loss, o.fencing, o.delay = true, draw.extra.IntN(2) == 0, 0, false, min(o.delay, o.keepalive/20)
+	o.drift, o.mirror, o.pings, o.carrier = draw.drift(), draw.extra.IntN(2) == 0, draw.extra.IntN(2) == 0, draw.extra.IntN(2) == 0
+	switch class {
+	case classStill:
+		o.hangs = []float64{0, 0.2}[draw.extra.IntN(2)]
+	case classCut:
+		o.mirror, o.roomy = true, true                                    // a freeze just after the cut is two faults at once, beyond the heartbeat that a roomy lease allows for
+		o.deadtime = max(o.deadtime, 200*time.Millisecond, 5*o.keepalive) // a mirror is used every keepalive, every fifty milliseconds at most
+		o.initdead = 2 * o.deadtime
+	case classIsolated:
+		o.pings = o.pings || !o.carrier
+	}
+	w := newWorld(seed, o)
+	w.logf("class %d", class)
+	for _, m := range w.nodes {
+		w.at(w.upTo(2*o.deadtime), m.start)
+	}
+	hostile := 40 * o.deadtime
+	deaf := w.rng.IntN(2)
+	for range o.faults {
+		w.at(w.upTo(hostile), func() { w.inflictClass(class, deaf) })
+	}
+	w.run(hostile + 8*o.deadtime)
+	w.calm()
+	for _, m := range w.nodes {
+		m.remember()
+	}
+	return w
+}
+
+// inflictClass draws a fault of a class.
+func (w *world) inflictClass(class, deaf int) {
+	m, other := w.nodes[w.rng.IntN(2)], w.nodes[w.rng.IntN(2)]
+	length := w.upTo(4 * w.opt.deadtime)
+	if w.rng.IntN(8) == 0 {
+		w.inflictMore([classCount]int{moreFaults, faultSuspend, faultFlap, faultSuspend}[class])
+		return
+	}
+	switch class {
+	case classStill:
+		w.inflictLeased(deaf, false)
+	case classOneWay:
+		w.inflictLeased(deaf, true)
+	case classCut:
+		if !w.together() {
+			return // two that start while they are apart know nothing of each other
+		}
+		if w.rng.IntN(3) == 0 {
+			w.logf("%s pauses for %v", m.name, length)
+			m.stand(w.rng.IntN(2) == 0)
+			w.at(length, m.resume)
+			return
+		}
+		w.logf("the nodes are cut from each other for %v", length)
+		w.serviceCut = true
+		for _, c := range w.links {
+			c.up = [2]bool{}
+		}
+		w.at(length, func() {
+			w.serviceCut = false
+			for _, c := range w.links {
+				c.up = [2]bool{true, true}
+			}
+		})
+	case classIsolated:
+		if !w.opt.carrier && !w.together() {
+			return // a node that is cut off while the other one is gone cannot know it: nobody was there to yield to
+		}
+		switch w.rng.IntN(5) {
+		case 0, 1:
+			m.detach(length)
+		case 2: // the switch dies
+			m.detach(length)
+			if other != m {
+				other.detach(length)
+			}
+		case 3:
+			if !w.opt.carrier {
+				return // then nothing tells a node that it is cut off
+			}
+			w.logf("the ping target is off for %v", length)
+			w.routerOff = true
+			w.at(length, func() { w.routerOff = false })
+		case 4:
+			w.logf("daemon of %s killed", m.name)
+			m.kill()
+			w.at(length, m.start)
+		}
+	}
+}
+
+// together tells whether both nodes are there and see each other.
+func (w *world) together() bool {
+	for _, m := range w.nodes {
+		if m.node == nil || m.paused || m.detached > 0 || m.node.Status().Peer.State != "active" {
+			return false
+		}
+	}
+	return true
+}
+
 // inflictLeased draws one of the faults that the lease protects against.
 func (w *world) inflictLeased(deaf int, oneWay bool) {
 	m := w.nodes[w.rng.IntN(2)]
@@ -63,7 +184,7 @@ func (w *world) inflictLeased(deaf int, oneWay bool) {
 		w.at(length, m.start)
 	case 3, 4, 5:
 		w.logf("%s pauses for %v", m.name, length)
-		m.paused = true
+		m.stand(false)
 		w.at(length, m.resume)
 	case 6:
 		w.logf("%s is not heard for %v", w.nodes[deaf].name, length)

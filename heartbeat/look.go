@@ -110,18 +110,66 @@ func (n *Node) looked(ev Looked) {
 	}
 }
 
-// Isolation: a node that hears neither its peer nor any configured ping target is itself cut off. It takes nothing, and gives up what it
-// holds, so that the peer may serve; but only if the peer was alive when the isolation began: a lone survivor never gives up its service
-// because a router reboots.
+// Isolation: a node that loses its peer and at the same time every ping target that is configured, or the carrier of every interface that it
+// serves by, is itself cut off. It takes nothing, and gives up what it holds, so that the peer may serve; but only if the peer was alive when
+// the isolation began: a lone survivor never gives up its service because a router reboots. Nor does a target that was gone before say
+// anything: a router that was switched off for good must not cost the service when, a month later, the other node dies.
 
 // echoesWanted is how many echoes in a row must be lost before a ping target counts as gone for isolation.
 const echoesWanted = 6
 
 // isolation is what is known of this node's own connection.
 type isolation struct {
-	cut     bool
-	yielded bool
-	due     time.Duration // next additional echo while the peer is late
+	cut       bool
+	reason    string // of the cut
+	yielded   bool
+	noCarrier string        // why none of the interfaces that this node serves by is connected; "" where one is, or it is not known
+	due       time.Duration // next additional echo while the peer is late
+	waitUntil time.Duration // after its end: what this node did not yield is not taken before then, so that whoever did may resume
+}
+
+// Carrier says whether any of the interfaces that carry the groups' addresses is connected.
+type Carrier struct {
+	Lost   bool
+	Reason string // which are not, for a person
+}
+
+func (Carrier) event() {}
+
+// why this node is isolated; "" where it is not.
+func (s *isolation) why() string {
+	if !s.cut {
+		return ""
+	}
+	return s.reason
+}
+
+// carrier notes what the daemon says of the interfaces that this node serves by.
+func (n *Node) carrier(ev Carrier) {
+	n.isolation.noCarrier = ""
+	if ev.Lost {
+		n.isolation.noCarrier = ev.Reason
+	}
+}
+
+// tells tells whether a ping target's silence says anything about this node: the target answered when the peer was last heard.
+func (n *Node) tells(p *ping) bool {
+	return n.peer.lastHeard == never || p.lastHeard >= n.peer.lastHeard-n.cfg.Deadtime
+}
+
+// pingsLost tells whether every ping target that says anything fell silent.
+func (n *Node) pingsLost() bool {
+	lost := false
+	for _, p := range n.pings {
+		if !n.tells(p) {
+			continue
+		}
+		if n.now.Mono-p.lastHeard < n.isolationWindow() || p.unanswered < echoesWanted {
+			return false
+		}
+		lost = true
+	}
+	return lost
 }
 
 // isolationWindow is the silence that counts: the lease, or the dead time where there is none.
@@ -132,19 +180,42 @@ func (n *Node) isolationWindow() time.Duration {
 	return n.cfg.Deadtime
 }
 
-func (n *Node) isolationDeadline(sooner func(time.Duration)) {
-	if n.peer.life != lifeAlive || len(n.pings) == 0 {
-		return
+// unanswered tells, of a node whose peer has just fallen silent, that its last echoes were all lost: it waits for an answer, or for the certainty
+// that it is isolated, before it takes anything.
+func (n *Node) unanswered() bool {
+	lost := false
+	for _, p := range n.pings {
+		if !n.tells(p) {
+			continue
+		}
+		if p.unanswered < echoesWanted {
+			return false
+		}
+		lost = true
 	}
-	if n.now.Mono >= n.lateAt() {
+	return lost
+}
+
+// echoes tells whether the ping targets are asked more often: the peer is late, or has been dead for less than its dead time.
+func (n *Node) echoes() bool {
+	p := &n.peer
+	return len(n.pings) > 0 && !n.mute && (p.life == lifeAlive || p.life == lifeDead && p.kind == kindOurs && n.now.Mono < p.silentAt()+p.deadtime)
+}
+
+func (n *Node) isolationDeadline(sooner func(time.Duration)) {
+	sooner(n.isolation.waitUntil)
+	if n.echoes() && n.now.Mono >= n.lateAt() {
 		sooner(n.isolation.due)
+	}
+	if n.peer.life != lifeAlive || len(n.pings) == 0 && n.isolation.noCarrier == "" {
+		return
 	}
 	sooner(n.peer.lastHeard + n.isolationWindow())
 }
 
 // echo asks the ping targets more often while the peer is late, so that isolation is known in time.
 func (n *Node) echo() {
-	if n.peer.life != lifeAlive || len(n.pings) == 0 || n.mute || n.now.Mono < max(n.lateAt(), n.isolation.due) {
+	if !n.echoes() || n.now.Mono < max(n.lateAt(), n.isolation.due) {
 		return
 	}
 	n.isolation.due = n.now.Mono + max(n.isolationWindow()/(2*echoesWanted), probeFastest)
@@ -156,37 +227,77 @@ func (n *Node) echo() {
 
 // watchIsolation is judged at a Tick only, like all silence.
 func (n *Node) watchIsolation() {
-	s, window := &n.isolation, n.isolationWindow()
-	if len(n.pings) == 0 {
-		return
+	s := &n.isolation
+	why := s.noCarrier
+	if why == "" && n.pingsLost() {
+		why = "neither the peer nor any ping target answers"
 	}
-	cut := n.now.Mono-n.peer.lastHeard >= window+n.peer.grace
-	for _, p := range n.pings {
-		if n.now.Mono-p.lastHeard < window || p.unanswered < echoesWanted {
-			cut = false
-		}
-	}
+	cut := n.peer.name != "" && n.now.Mono-n.peer.lastHeard >= n.isolationWindow()+n.peer.grace && why != ""
 	switch {
 	case cut && !s.cut:
-		s.cut = true
-		n.transition(Crit, "neither the peer nor any ping target answers", "This node is isolated: it takes nothing over")
-		if n.peer.life == lifeAlive && n.member == memberActive && n.pausedFor() == 0 {
-			n.yield()
+		s.cut, s.reason = true, why
+		n.transition(Crit, why, "This node is isolated: it takes nothing over")
+		if n.lostAtOnce() && n.member == memberActive && n.pausedFor() == 0 {
+			n.yield(why)
 		}
 	case !cut && s.cut:
 		s.cut, s.yielded = false, false
-		n.transition(Info, "the peer or a ping target answers again", "This node is no longer isolated")
+		if n.peer.kind != kindClassic { // which does not yield
+			s.waitUntil = n.now.Mono + n.cfg.Deadtime
+			n.look = looking{}
+			n.doubtUntil = max(n.doubtUntil, n.now.Mono+n.heartbeatInterval()*3/2)
+		}
+		n.transition(Info, "the peer or a ping target answers again, or there is a carrier", "This node is no longer isolated")
 		n.changed()
+	}
+	n.hush()
+}
+
+// lostAtOnce tells whether the peer was alive when the isolation began: it still counts as alive, or has just been taken for dead and fell silent
+// no earlier than the ping targets did.
+func (n *Node) lostAtOnce() bool {
+	p := &n.peer
+	if p.life != lifeDead || n.now.Mono >= p.silentAt()+p.deadtime {
+		return p.life == lifeAlive
+	}
+	for _, t := range n.pings {
+		if t.lastHeard > p.lastHeard+2*n.cfg.Keepalive {
+			return false
+		}
+	}
+	return len(n.pings) > 0
+}
+
+// hush has a node that nobody can reach, its peer gone before, stop answering: so it costs nothing that a peer which came meanwhile is asked
+// before this node answers again (see rearmAlone).
+func (n *Node) hush() {
+	if !n.unplugged() || n.peer.life == lifeAlive {
+		return
+	}
+	for _, g := range n.groups {
+		if g.lapsed || g.leased == 0 {
+			continue
+		}
+		n.expireLease(g)
+		if g.hold.owns() {
+			g.lapsed, g.lapsedFrom = true, n.probes.counter+1
+		}
 	}
 }
 
+// unplugged tells whether this node is isolated in a way that leaves no doubt: none of the interfaces that it serves by has a carrier.
+func (n *Node) unplugged() bool { return n.isolation.cut && n.isolation.noCarrier != "" }
+
 // yield gives up what this node holds: its peer was alive a moment ago and is to serve.
-func (n *Node) yield() {
+func (n *Node) yield(why string) {
 	n.isolation.yielded = true
 	for _, g := range n.groups {
 		if g.hold.owns() {
 			n.expireLease(g)
-			n.release(g, "isolated: neither "+n.peer.name+" nor any ping target answers")
+			g.yielded = true
+			n.release(g, "isolated: "+why)
+		} else if g.leased != 0 {
+			n.expireLease(g) // what the run before this one left in force
 		}
 	}
 }

@@ -54,6 +54,7 @@ type peer struct {
 	lastStatus time.Duration // when the last believed hello came
 	warned     bool
 	notBefore  time.Duration // a pause: silence means nothing before then
+	hearOut    time.Duration // after a sleep of this node: silence means nothing before then either
 	woken      time.Duration // the lastHeard for which a sleep of this node has already been followed by listening anew
 	grace      time.Duration // how long this node itself was asleep since it last heard the peer
 	deadtime   time.Duration // as announced by the peer
@@ -61,6 +62,7 @@ type peer struct {
 	back       time.Duration // when it was heard again, or first: since then it was never silent for deadtime
 
 	hello      hello // its last hello
+	reflected  bool  // after it was taken for dead it has been heard again, but no status of it yet
 	proven     bool  // it has echoed this run's challenge
 	current    bool  // its statement about the groups is the newest
 	seen       uint64
@@ -100,7 +102,7 @@ func (p *peer) newRun(m wire.Message) {
 func (p *peer) unproven() bool { return p.kind == kindOurs && !p.proven }
 
 // deadAt is when silence becomes death.
-func (p *peer) deadAt() time.Duration { return max(p.silentAt(), p.notBefore) }
+func (p *peer) deadAt() time.Duration { return max(p.silentAt(), p.notBefore, p.hearOut) }
 
 // silentAt is when it has been silent for its dead time.
 func (p *peer) silentAt() time.Duration { return p.lastHeard + p.deadtime + p.grace }
@@ -130,6 +132,7 @@ func (n *Node) initdeadAt() time.Duration { return n.started.Mono + n.cfg.Initde
 const (
 	linkUp       = "up"
 	linkLate     = "late"
+	linkOneWay   = "oneway" // heard, and the peer says that it hears nothing on it
 	linkDead     = "dead"
 	linkUnusable = "unusable"
 )
@@ -143,6 +146,8 @@ type link struct {
 	localDown bool
 	reason    string
 	flaps     flaps
+	made      time.Duration // of a mirror: when it was first used
+	deafSince time.Duration // since when the peer says that it hears nothing on it; never where it does not say so
 }
 
 // flaps keeps a link that comes and goes from filling the log: so many changes are told in a period, the others summed up after it.
@@ -186,9 +191,17 @@ func (n *Node) sumFlaps(l *link) {
 
 func (l *link) deadlines(n *Node, sooner func(time.Duration)) {
 	late, dead := l.patience(n)
+	if l.Kind == kindMirror && l.lastHeard == never && l.state == linkDead {
+		sooner(max(l.made, n.peer.back) + mirrorTrial)
+	}
 	switch l.state {
 	case linkUp:
 		sooner(l.lastHeard + late)
+		if l.deafSince != never {
+			sooner(l.deafSince + dead)
+		}
+	case linkOneWay:
+		sooner(l.lastHeard + dead)
 	case linkLate:
 		sooner(l.lastHeard + dead)
 	}
@@ -214,6 +227,9 @@ func (n *Node) pingByLink(id string) *ping {
 // noticeOversleep is the own-stall rule: a node that was itself asleep grants the peer the time it slept, at most one dead time
 // in all, and a round of heartbeats after it wakes, once: what was sent while it slept may be lost. And one that was silent for its own dead time while it held something releases that before it says another word.
 func (n *Node) noticeOversleep(overslept time.Duration) {
+	if overslept >= timingFirst {
+		n.timing.Stalls.Add(overslept)
+	}
 	if overslept <= stallIgnored {
 		return
 	}
@@ -225,7 +241,7 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 		p.grace = min(p.grace+overslept, p.deadtime)
 		if overslept >= n.cfg.Keepalive && p.woken != p.lastHeard {
 			p.woken = p.lastHeard
-			p.notBefore = max(p.notBefore, n.now.Mono+min(n.cfg.Keepalive*3/2, p.deadtime))
+			p.hearOut = n.now.Mono + min(n.cfg.Keepalive*3/2, p.deadtime)
 		}
 	}
 	if n.mute {
@@ -285,7 +301,7 @@ func (n *Node) heardOn(id string, at time.Duration) {
 			n.peer.lastDirect = max(n.peer.lastDirect, at)
 		}
 		l.lastHeard = max(l.lastHeard, at)
-		if l.state == linkUp || n.now.Mono-at >= n.cfg.Warntime {
+		if l.state == linkUp || l.state == linkOneWay || n.now.Mono-at >= n.cfg.Warntime {
 			continue
 		}
 		if l.state != linkLate {
@@ -297,6 +313,7 @@ func (n *Node) heardOn(id string, at time.Duration) {
 
 // linkState notes what the daemon says of the local end.
 func (n *Node) linkState(ev LinkState) {
+	n.mirrorLink(ev.Link)
 	for _, l := range n.links {
 		if l.ID != ev.Link {
 			continue
@@ -379,6 +396,9 @@ func (n *Node) peerAppears() {
 		n.persist()
 	}
 	n.endLook(false)
+	for _, g := range n.groups {
+		g.yielded = false
+	}
 	n.changed()
 	switch was {
 	case lifeUnknown:
@@ -445,12 +465,23 @@ func (l *link) patience(n *Node) (late, dead time.Duration) {
 // watchLink follows the silence of the peer on one link.
 func (n *Node) watchLink(l *link) {
 	n.sumFlaps(l)
+	if l.Kind == kindMirror {
+		n.watchMirror(l)
+	}
 	silent := n.now.Mono - l.lastHeard
 	late, dead := l.patience(n)
 	if l.state == linkUp && silent >= late {
 		l.state = linkLate
 	}
-	if l.state == linkLate && silent >= dead {
+	switch deaf := l.deafSince != never && n.now.Mono-l.deafSince >= dead; {
+	case deaf && l.state == linkUp:
+		l.state = linkOneWay
+		n.linkChanged(l, Warn, n.peer.name+" says that it hears nothing of this node on it", "works in one direction only")
+	case !deaf && l.state == linkOneWay:
+		l.state = linkUp
+		n.linkChanged(l, Info, n.peer.name+" hears this node on it", linkUp)
+	}
+	if (l.state == linkLate || l.state == linkOneWay) && silent >= dead {
 		l.state = linkDead
 		n.linkChanged(l, Warn, "nothing heard on it for "+silent.Round(time.Millisecond).String(), linkDead)
 	}
@@ -488,7 +519,10 @@ func (n *Node) watchPeer() {
 func (n *Node) peerDied(reason string) {
 	p := &n.peer
 	p.idle = p.current && n.peerIdle()
-	p.current, p.proven = false, false
+	if p.reflected {
+		n.mirror.notUntil = n.now.Mono + mirrorPatience
+	}
+	p.current, p.proven, p.reflected = false, false, false
 	n.rx.missing, n.taking = nil, ""
 	n.transition(Warn, reason, "node %s: is dead", p.name)
 	n.do(Hook{Event: "peer-lost", Reason: reason})

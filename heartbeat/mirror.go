@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ type mirroring struct {
 	due        time.Duration
 	answerable time.Duration // when a question may be answered again by way of them
 	hurried    bool          // at the quick rhythm
+	sent       time.Duration // when the last message went by way of them, on the boot clock; 0 before
+	notUntil   time.Duration // a peer that is dead is not believed alive by way of them before then
 	only       bool          // the peer is heard by way of mirrors alone
 }
 
@@ -38,11 +41,33 @@ func (n *Node) directLate() bool {
 	return n.now.Mono >= n.peer.lastDirect+n.cfg.Keepalive+max(n.cfg.Keepalive/5, 2*time.Millisecond)
 }
 
+// mirrorRhythm is the time between two messages by way of mirrors where nothing else connects the nodes.
+func (n *Node) mirrorRhythm() time.Duration { return max(mirrorFast, min(n.cfg.Keepalive, mirrorSlow)) }
+
+// mirrorsSuffice tells whether mirrors alone can keep a peer alive: two of their messages fit into its dead time. And one that was believed
+// alive by way of them, and did not go on, is not believed again for a while.
+func (n *Node) mirrorsSuffice() bool {
+	return 2*n.mirrorRhythm() <= n.peer.deadtime && n.now.Mono >= n.mirror.notUntil
+}
+
+// mirrorPatience is how long that is.
+const mirrorPatience = 10 * time.Second
+
+// reflects tells whether this run of the peer can be reached by way of mirrors. One that is dead may only be cut off: then a mirror that comes
+// up again, or a peer that wakes, must find the other.
+func (n *Node) reflects() bool {
+	p := &n.peer
+	return n.cfg.Mirrors && p.kind == kindOurs && p.hello.echo == n.nonce && (p.life == lifeAlive || p.life == lifeDead) && n.member == memberActive && !n.mute
+}
+
 func (n *Node) mirrorDeadline(sooner func(time.Duration)) {
-	if !n.cfg.Mirrors || !n.doubts() {
+	if !n.reflects() {
 		return
 	}
 	sooner(n.mirror.due)
+	if n.peer.life != lifeAlive {
+		return
+	}
 	if !n.directLate() {
 		sooner(n.peer.lastDirect + n.cfg.Keepalive + max(n.cfg.Keepalive/5, 2*time.Millisecond))
 	}
@@ -50,13 +75,13 @@ func (n *Node) mirrorDeadline(sooner func(time.Duration)) {
 
 // reflect sends to the mirrors when that is due.
 func (n *Node) reflect() {
-	if !n.cfg.Mirrors || !n.doubts() {
+	if !n.reflects() {
 		return
 	}
 	deaf := n.peer.hello.heard > n.cfg.Keepalive*3/2
-	rhythm, late := mirrorSlow, n.directLate() || deaf || n.lapsed()
+	rhythm, late := mirrorSlow, n.peer.life == lifeAlive && (n.directLate() || deaf) || n.lapsed()
 	if late {
-		rhythm = max(mirrorFast, min(n.cfg.Keepalive, mirrorSlow))
+		rhythm = n.mirrorRhythm()
 		if !n.mirror.hurried {
 			n.mirror.due = n.now.Mono // the first of them at once
 		}
@@ -65,7 +90,7 @@ func (n *Node) reflect() {
 	if n.now.Mono < n.mirror.due {
 		return
 	}
-	n.mirror.due = n.now.Mono + rhythm
+	n.mirror.due, n.mirror.sent = n.now.Mono+rhythm, n.now.Boot
 	n.do(Send{Link: LinkMirrors, Msg: n.aliveMessage(deaf || n.lapsed())}) // a question where the answer is waited for
 }
 
@@ -124,6 +149,7 @@ func (n *Node) readBases(m wire.Message) {
 		return
 	}
 	n.peer.bases = text
+	n.links = slices.DeleteFunc(n.links, func(l *link) bool { return l.Kind == kindMirror })
 	n.do(Mirrors{Bases: strings.FieldsFunc(text, func(c rune) bool { return c == ',' })})
 }
 
@@ -137,5 +163,19 @@ func (n *Node) mirrorLink(id string) {
 			return
 		}
 	}
-	n.links = append(n.links, &link{LinkConfig: LinkConfig{ID: id, Name: strings.TrimPrefix(id, kindMirror+" "), Kind: kindMirror}, lastHeard: never, state: linkDead})
+	n.links = append(n.links, &link{LinkConfig: LinkConfig{ID: id, Name: strings.TrimPrefix(id, kindMirror+" "), Kind: kindMirror},
+		lastHeard: never, state: linkDead, deafSince: never, made: n.now.Mono})
+}
+
+// mirrorTrial is how long a mirror is tried before it is said that it does not work.
+const mirrorTrial = 5 * mirrorSlow
+
+// watchMirror finds out whether a new mirror works: the peer uses it too, so something of it must come.
+func (n *Node) watchMirror(l *link) {
+	if l.lastHeard != never || l.state != linkDead || n.peer.life != lifeAlive || n.now.Mono < max(l.made, n.peer.back)+mirrorTrial {
+		return
+	}
+	l.state, l.reason = linkUnusable, "nothing of "+n.peer.name+" came by way of it in "+mirrorTrial.String()+
+		": the host does not answer pings, or the network drops what is sent in another's name"
+	n.transition(Info, l.reason, "Mirror %s does not work", l.Name)
 }

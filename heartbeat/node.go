@@ -54,6 +54,7 @@ type Node struct {
 	deviceCheck  time.Duration     // how long the device's last check took that succeeded; 0 before
 	alarms       map[string]string // standing, by key
 
+	timing    Timing
 	mirror    mirroring
 	look      looking
 	isolation isolation
@@ -87,6 +88,7 @@ func New(cfg Config, boot Boot, now Instant) (*Node, error) {
 		started: now,
 		member:  memberInit,
 		limited: map[string]limit{},
+		timing:  timingBefore(cfg, boot),
 	}
 	n.maybeShot = boot.MaybeShot && !boot.Clean
 	n.boot.MaybeShot = n.maybeShot
@@ -150,18 +152,23 @@ func groupHash(name string) uint32 {
 }
 
 func (n *Node) configureLinks() {
-	old := map[string]*link{}
-	for _, l := range n.links {
+	old, before := map[string]*link{}, n.links
+	for _, l := range before {
 		old[l.ID] = l
 	}
 	n.links = n.links[:0:0]
 	for _, c := range n.cfg.Links {
 		l := old[c.ID]
 		if l == nil {
-			l = &link{lastHeard: never, state: linkDead}
+			l = &link{lastHeard: never, state: linkDead, deafSince: never}
 		}
 		l.LinkConfig = c
 		n.links = append(n.links, l)
+	}
+	for _, l := range before {
+		if l.Kind == kindMirror && n.cfg.Mirrors {
+			n.links = append(n.links, l)
+		}
 	}
 	oldPings := map[string]*ping{}
 	for _, p := range n.pings {
@@ -201,6 +208,8 @@ func (n *Node) Step(now Instant, ev Event) []Action {
 		n.deviceChecked(ev.Took)
 	case Health:
 		n.health(ev)
+	case Carrier:
+		n.carrier(ev)
 	case Unfit:
 		n.fitness(ev)
 	case Request:

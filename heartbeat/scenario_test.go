@@ -102,6 +102,9 @@ func (s *scenario) command(words []string) error {
 	case "service":
 		s.w.serviceCut = words[1] == "down"
 		return nil
+	case "router":
+		s.w.routerOff = words[1] == "off"
+		return nil
 	case "links":
 		return s.cut(words[1:])
 	case "fail":
@@ -142,12 +145,18 @@ func (s *scenario) pair(words []string) error {
 			o.keepalive, err = time.ParseDuration(value)
 		case "deadtime":
 			o.deadtime, err = time.ParseDuration(value)
+		case "links":
+			o.links, err = strconv.Atoi(value)
 		case "initdead":
 			o.initdead, err = time.ParseDuration(value)
 		case "script":
 			o.scriptTime, err = time.ParseDuration(value)
 		case "mirror":
 			o.mirror = value == "on"
+		case "pings":
+			o.pings = value == "on"
+		case "carrier":
+			o.carrier = value == "on"
 		case "lease":
 			o.lease = value == "on"
 		case "auto_failback":
@@ -164,15 +173,15 @@ func (s *scenario) pair(words []string) error {
 	return nil
 }
 
-// cut takes links away and gives them back: "links down", "links up", "links down 0", "links down from alpha".
+// cut takes links away and gives them back: "links down", "links up", "links down 0", "links down from alpha", "links down 0 from alpha".
 func (s *scenario) cut(words []string) error {
 	up := words[0] == "up"
 	for i, c := range s.w.links {
-		if len(words) == 2 && words[1] != strconv.Itoa(i) {
+		if len(words)%2 == 0 && words[1] != strconv.Itoa(i) {
 			continue
 		}
 		for from, m := range s.w.nodes {
-			if len(words) == 3 && words[2] != m.name {
+			if len(words) > 2 && words[len(words)-1] != m.name {
 				continue
 			}
 			c.up[from] = up
@@ -201,7 +210,15 @@ func (s *scenario) onMachine(words []string) error {
 	case "kill":
 		m.kill()
 	case "freeze":
-		m.paused = true
+		m.stand(false)
+	case "suspend":
+		m.stand(true)
+	case "pull": // every cable, the clients' too
+		m.detached++
+		m.tellCarrier()
+	case "plug":
+		m.detached--
+		m.tellCarrier()
 	case "thaw":
 		m.resume()
 	case "stop":
@@ -210,6 +227,8 @@ func (s *scenario) onMachine(words []string) error {
 		m.request(heartbeat.RequestStandby, words[2])
 	case "takeover":
 		m.request(heartbeat.RequestTakeover, words[2])
+	case "mirror": // its daemon has made the mirror that its core asked for
+		m.step(heartbeat.LinkState{Link: "mirror 10.0.0.254", Up: true})
 	case "break":
 		m.step(heartbeat.Health{Group: words[2], Failed: true, Reason: "its process died"})
 	default:

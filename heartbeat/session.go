@@ -130,7 +130,7 @@ func (n *Node) receive(ev Received) {
 		n.heardOn(ev.Link, n.rx.lastAt) // a copy proves the link at the moment of the original, so replaying it proves nothing
 	case keep:
 		n.rx.lastAt = n.now.Mono
-		n.peer.lastHeard, n.peer.grace, n.peer.warned = n.now.Mono, 0, false
+		n.heardPeer()
 		n.heardOn(ev.Link, n.now.Mono)
 		n.deliver(m, num)
 	}

@@ -106,12 +106,12 @@ func (w *world) checkShot(m *machine, a heartbeat.Fence) {
 	switch {
 	case s.Peer.State == "left":
 		w.violate("%s fences %s, which said goodbye", m.name, a.Node)
-	case m.heard >= 0 && w.now-m.heard < w.opt.deadtime:
+	case m.heard >= 0 && w.now-m.heard < w.slow(w.opt.deadtime):
 		w.violate("%s fences %s, heard %v ago", m.name, a.Node, w.now-m.heard)
-	case m.heard < 0 && w.now-m.started < w.opt.initdead:
+	case m.heard < 0 && w.now-m.started < w.slow(w.opt.initdead):
 		w.violate("%s fences %s within initdead of its own start", m.name, a.Node)
 	}
-	if w.echo != nil && w.deaf[m.index] && w.now-w.deafSince[m.index] >= w.opt.deadtime {
+	if w.echo != nil && w.deaf[m.index] && w.slow(w.now-w.deafSince[m.index]) >= w.opt.deadtime {
 		w.violate("%s fences %s, and has itself not reached a ping node for %v", m.name, a.Node, w.now-w.deafSince[m.index])
 	}
 	if a.Kept && m.boot.StartFenced == false {

@@ -73,7 +73,12 @@ func (w *world) report(t *testing.T, seed uint64) {
 // endFaults mends everything that is broken; again starts a machine's daemon, and its scripts.
 func (w *world) endFaults(again func(*machine)) {
 	w.logf("calm")
-	w.opt.loss, w.opt.startFails, w.opt.stopFails = 0, 0, 0
+	w.opt.loss, w.opt.startFails, w.opt.stopFails, w.opt.hangs = 0, 0, 0, 0
+	w.serviceCut, w.mirrorCut, w.routerOff = false, false, false
+	for _, m := range w.nodes {
+		m.detached = 0
+		m.tellCarrier()
+	}
 	w.deaf = [2]bool{}
 	for _, c := range w.links {
 		c.up = [2]bool{true, true}

@@ -18,6 +18,7 @@ import (
 // The same seed always gives the same run.
 type world struct {
 	rng        *rand.Rand
+	extra      *rand.Rand // of the hazards that came later, so that old seeds stay what they were
 	now        time.Duration
 	events     eventHeap
 	order      uint64 // breaks ties, so that a run is reproducible
@@ -32,6 +33,7 @@ type world struct {
 	lied       bool                               // a device said that it had switched off what it had not
 	mirrorCut  bool                               // no third host reaches both nodes
 	serviceCut bool                               // the service network between the nodes is down
+	routerOff  bool                               // the ping target is switched off
 	walked     map[string]bool                    // steps of the state table that were taken
 	script     *scenario                          // nil outside scenario files
 	overhear   func(m *machine, s heartbeat.Send) // sees every frame that a node sends; nil: nobody does
@@ -56,6 +58,11 @@ type options struct {
 	fenceDelay, deviceTime        time.Duration // heartbeat.Config.FenceDelay; how long a device takes, 0 for by chance
 	mirror                        bool          // a third host that answers pings
 	prepares                      bool          // groups have something to prepare for a hand-over
+	roomy                         bool          // the lease is as long as the daemon makes it, not as long as can be
+	pings                         bool          // a ping target on the service network
+	carrier                       bool          // a machine notices that its cable was pulled
+	hangs                         float64       // a script that takes several dead times
+	drift                         [2]float64    // by which the clocks of the machines go wrong
 	lease                         bool          // the kernel ends the right to answer; then no two nodes may ever answer for a group
 }
 
@@ -78,6 +85,11 @@ type machine struct {
 	boot      heartbeat.Boot
 	powered   bool
 	paused    bool
+	suspended bool                 // paused as a machine is that sleeps: its monotonic clock stands still
+	pausedAt  time.Duration        // on its boot clock
+	asleep    time.Duration        // by which its monotonic clock is behind its boot clock
+	wallStep  time.Duration        // by which somebody has set its wall clock wrong
+	detached  int                  // by how many faults it is cut from every network
 	inbox     []heartbeat.Received // frames that wait while the machine is paused
 	pending   []heartbeat.Event    // completions that wait while it is paused
 	tickID    uint64
@@ -130,7 +142,7 @@ const stepLimit = 200_000
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld(seed uint64, opt options) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), opt: opt, walked: map[string]bool{}}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), extra: rand.New(rand.NewPCG(seed, 2)), opt: opt, walked: map[string]bool{}}
 	for i := range opt.links {
 		w.links = append(w.links, &cable{id: fmt.Sprintf("bcast eth%d", i), up: [2]bool{true, true}})
 	}
@@ -149,6 +161,12 @@ func newWorld(seed uint64, opt options) *world {
 	w.cfg.Mirrors = opt.mirror
 	if opt.lease {
 		w.cfg.Lease, w.cfg.Look = opt.deadtime*95/100, true
+		if covering := opt.deadtime - opt.keepalive - time.Millisecond; opt.roomy && covering >= opt.keepalive*5/2 {
+			w.cfg.Lease = min(w.cfg.Lease, covering)
+		}
+	}
+	if opt.pings {
+		w.cfg.Pings = []heartbeat.PingConfig{{ID: "ping " + routerName, Name: routerName}}
 	}
 	for i, name := range w.cfg.Nodes {
 		m := &machine{w: w, index: i, name: name, powered: true, runs: map[string]bool{}, until: map[string]time.Duration{}, current: map[string]heartbeat.OpID{}}
@@ -157,6 +175,41 @@ func newWorld(seed uint64, opt options) *world {
 		w.nodes[i] = m
 	}
 	return w
+}
+
+// routerName is the ping target of options.pings.
+const routerName = "10.0.0.254"
+
+// clock is what the machine's clocks show.
+func (m *machine) clock() heartbeat.Instant {
+	boot := m.local(m.w.now)
+	return heartbeat.Instant{Mono: boot - m.asleep, Boot: boot, Wall: epoch.Add(boot + m.wallStep)}
+}
+
+// local is the time of the machine's boot clock at an instant of the world.
+func (m *machine) local(at time.Duration) time.Duration {
+	return at + time.Duration(float64(at)*m.w.opt.drift[m.index])
+}
+
+// reach tells whether frames pass between the machines at all.
+func (w *world) reach() bool { return w.nodes[0].detached+w.nodes[1].detached == 0 }
+
+// detach cuts a machine from every network, its clients included, for a time.
+func (m *machine) detach(length time.Duration) {
+	m.w.logf("%s is cut from everything for %v", m.name, length)
+	m.detached++
+	m.tellCarrier()
+	m.w.at(length, func() {
+		m.w.logf("%s is connected again", m.name)
+		m.detached--
+		m.tellCarrier()
+	})
+}
+
+func (m *machine) tellCarrier() {
+	if m.w.opt.carrier {
+		m.complete(heartbeat.Carrier{Lost: m.detached > 0, Reason: "eth0 has no carrier"})
+	}
 }
 
 func (w *world) at(delay time.Duration, run func()) {
@@ -218,7 +271,7 @@ func (m *machine) start() {
 	build := m.build
 	if build == nil {
 		build = func(m *machine, cfg heartbeat.Config) (daemon, error) {
-			return heartbeat.New(cfg, m.boot, m.w.instant())
+			return heartbeat.New(cfg, m.boot, m.clock())
 		}
 	}
 	node, err := build(m, cfg)
@@ -230,6 +283,9 @@ func (m *machine) start() {
 	m.node, m.started, m.heard, m.newest = node, m.w.now, -1, 0
 	m.current = map[string]heartbeat.OpID{}
 	m.step(heartbeat.Tick{})
+	if m.detached > 0 {
+		m.tellCarrier()
+	}
 }
 
 // kill ends the daemon without a word; what it started goes on running.
@@ -251,9 +307,10 @@ func (m *machine) remember() {
 // powerCut ends everything on the machine.
 func (m *machine) powerCut() {
 	m.kill()
-	m.paused = false
+	m.paused, m.suspended = false, false
 	m.powered = false
 	clear(m.runs)
+	clear(m.until)
 	m.boot.Held = nil // another boot of the machine
 }
 
@@ -282,11 +339,22 @@ func (m *machine) complete(ev heartbeat.Event) {
 	m.step(ev)
 }
 
+// stand has the machine stand still.
+func (m *machine) stand(suspended bool) {
+	if !m.paused {
+		m.paused, m.suspended, m.pausedAt = true, suspended, m.clock().Boot
+	}
+}
+
 func (m *machine) resume() {
 	if !m.paused {
 		return
 	}
 	m.paused = false
+	if m.suspended {
+		m.suspended = false
+		m.asleep += m.clock().Boot - m.pausedAt
+	}
 	if m.node == nil {
 		return
 	}
@@ -319,7 +387,7 @@ func (m *machine) step(ev heartbeat.Event) {
 	}
 	w.checkAnswers()
 	defer w.checkAnswers()
-	for _, a := range m.node.Step(w.instant(), ev) {
+	for _, a := range m.node.Step(m.clock(), ev) {
 		m.perform(a)
 		if m.node == nil {
 			return
@@ -327,11 +395,11 @@ func (m *machine) step(ev heartbeat.Event) {
 	}
 	m.tickID++
 	id := m.tickID
-	wake := m.node.Wake().Mono
-	if wake <= w.now {
-		wake = w.now + 10*time.Microsecond
+	wait := m.node.Wake().Mono - m.clock().Mono
+	if wait += time.Duration(float64(wait) * -w.opt.drift[m.index]); wait <= 0 {
+		wait = 10 * time.Microsecond
 	}
-	w.at(wake-w.now+w.upTo(w.opt.jitter), func() {
+	w.at(wait+w.upTo(w.opt.jitter), func() {
 		if m.tickID == id && !m.paused {
 			m.step(heartbeat.Tick{})
 		}
@@ -355,7 +423,7 @@ func (m *machine) perform(a heartbeat.Action) {
 		w.at(time.Millisecond, func() {
 			answered := false
 			for _, g := range a.Groups {
-				answered = answered || other.answers(g) && !w.serviceCut
+				answered = answered || other.answers(g) && !w.serviceCut && w.reach()
 			}
 			m.complete(heartbeat.Looked{Op: a.Op, Answered: answered})
 		})
@@ -363,10 +431,10 @@ func (m *machine) perform(a heartbeat.Action) {
 		m.until[a.Group] = a.Until
 	case heartbeat.Examine:
 		running := m.runs[a.Group]
-		m.later(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
+		m.later(w.scriptTime(), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
 	case heartbeat.Prepare:
 		m.prepared = append(m.prepared, a.Group)
-		m.later(w.upTo(w.opt.scriptTime), func() { m.complete(heartbeat.Done{Op: a.Op}) })
+		m.later(w.scriptTime(), func() { m.complete(heartbeat.Done{Op: a.Op}) })
 	case heartbeat.Fence:
 		m.fence(a)
 	case heartbeat.Alarm:
@@ -410,9 +478,14 @@ func (m *machine) checkAcquire(a heartbeat.Acquire) {
 	if m.heard < 0 {
 		silentSince, limit = m.started, w.opt.initdead
 	}
-	if w.now-silentSince < limit {
+	if w.now-silentSince < w.slow(limit) {
 		w.violate("%s acquires %s which runs on %s, heard %v ago", m.name, a.Group, other.name, w.now-silentSince)
 	}
+}
+
+// slow is a time by a clock that goes too fast, as far as the machines' do.
+func (w *world) slow(d time.Duration) time.Duration {
+	return d - time.Duration(float64(d)*max(w.opt.drift[0], w.opt.drift[1], 0)) - time.Microsecond
 }
 
 // later is world.at for what a run of the daemon waits for: operations of another run may have the same number.
@@ -425,12 +498,20 @@ func (m *machine) later(delay time.Duration, f func()) {
 	})
 }
 
+// scriptTime is how long a script runs.
+func (w *world) scriptTime() time.Duration {
+	if w.opt.hangs > 0 && w.extra.Float64() < w.opt.hangs {
+		return time.Duration(w.extra.Int64N(int64(8 * w.opt.deadtime)))
+	}
+	return w.upTo(w.opt.scriptTime)
+}
+
 func (m *machine) acquire(a heartbeat.Acquire) {
 	w := m.w
 	m.current[a.Group] = a.Op
 	m.runs[a.Group] = true
 	fails := w.chance(w.opt.startFails) || w.script.fail("start "+a.Group)
-	m.later(w.upTo(w.opt.scriptTime), func() {
+	m.later(w.scriptTime(), func() {
 		if m.current[a.Group] != a.Op || !m.powered {
 			return
 		}
@@ -455,7 +536,7 @@ func (m *machine) release(a heartbeat.Release) {
 	}
 	m.current[a.Group] = a.Op
 	fails := w.chance(w.opt.stopFails) || w.script.fail("stop "+a.Group)
-	m.later(w.upTo(w.opt.scriptTime), func() {
+	m.later(w.scriptTime(), func() {
 		if m.current[a.Group] != a.Op || !m.powered {
 			return
 		}
@@ -480,14 +561,24 @@ func (m *machine) transmit(s heartbeat.Send) {
 		w.echo(m, s)
 		return
 	}
-	if s.Link == heartbeat.LinkMirrors && !w.mirrorCut && !w.chance(w.opt.loss) {
+	if s.Msg.Kind() == "NS_st" && w.opt.pings {
+		if m.detached == 0 && !w.routerOff {
+			w.at(300*time.Microsecond, func() {
+				if m.detached == 0 {
+					m.deliver(heartbeat.Received{Link: s.Link, Msg: s.Msg})
+				}
+			})
+		}
+		return
+	}
+	if s.Link == heartbeat.LinkMirrors && !w.mirrorCut && !w.routerOff && w.reach() && !w.chance(w.opt.loss) {
 		msg := s.Msg.Clone()
 		w.at(200*time.Microsecond+w.upTo(w.opt.delay), func() {
 			other.deliver(heartbeat.Received{Link: "mirror 10.0.0.254", From: m.name, Msg: msg})
 		})
 	}
 	for _, c := range w.links {
-		if s.Link != "" && s.Link != c.id || !c.up[m.index] || w.chance(w.opt.loss) {
+		if s.Link != "" && s.Link != c.id || !c.up[m.index] || !w.reach() || w.chance(w.opt.loss) {
 			continue
 		}
 		copies := 1
@@ -515,7 +606,7 @@ func (m *machine) request(kind heartbeat.RequestKind, which string) {
 
 // answers tells whether clients get answers for a group from this machine.
 func (m *machine) answers(group string) bool {
-	return m.powered && m.runs[group] && m.until[group] > m.w.now
+	return m.powered && m.detached == 0 && m.runs[group] && m.until[group] > m.clock().Boot
 }
 
 // checkAnswers is the invariant of the lease: never two nodes answering for one group.

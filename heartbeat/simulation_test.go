@@ -1,7 +1,9 @@
 package heartbeat_test
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +53,7 @@ func (w *world) inflict() {
 		w.at(length, m.start)
 	case 2:
 		w.logf("%s pauses for %v", m.name, length)
-		m.paused = true
+		m.stand(false)
 		w.at(length, m.resume)
 	case 3, 4:
 		c := w.links[w.rng.IntN(len(w.links))]
@@ -81,16 +83,78 @@ func (w *world) inflict() {
 	}
 }
 
-// simulate runs one seed: a hostile time, then a calm one in which everything must come right.
+// The faults that befall clocks, scripts, machines and cables.
+const (
+	faultWall = iota
+	faultHang
+	faultSuspend
+	faultFlap
+	moreFaults
+)
+
+// inflictMore draws one of the first few of them.
+func (w *world) inflictMore(kinds int) {
+	m := w.nodes[w.extra.IntN(2)]
+	length := w.upToMore(4 * w.opt.deadtime)
+	switch w.extra.IntN(kinds) {
+	case faultWall:
+		m.wallStep = time.Duration(w.extra.Int64N(int64(48*time.Hour))) - 24*time.Hour
+		w.logf("the wall clock of %s is wrong by %v", m.name, m.wallStep)
+	case faultSuspend:
+		w.logf("%s is suspended for %v", m.name, length)
+		m.stand(true)
+		w.at(length, m.resume)
+	case faultFlap:
+		w.flap(w.links[w.extra.IntN(len(w.links))], length)
+	case faultHang:
+		w.opt.hangs = 0.3
+		w.logf("scripts hang for %v", length)
+		w.at(length, func() { w.opt.hangs = 0 })
+	}
+}
+
+func (w *world) upToMore(d time.Duration) time.Duration {
+	return time.Duration(w.extra.Int64N(int64(d)))
+}
+
+// flap has a link come and go.
+func (w *world) flap(c *cable, length time.Duration) {
+	w.logf("link %s flaps for %v", c.id, length)
+	end := w.now + length
+	var turn func()
+	turn = func() {
+		up := !c.up[0] || w.now >= end
+		c.up = [2]bool{up, up}
+		if w.now < end {
+			w.at(time.Millisecond+w.upToMore(w.opt.deadtime/2), turn)
+		}
+	}
+	turn()
+}
+
+// simulate runs one seed: with leases if it is odd, and without.
 func simulate(seed uint64) *world {
+	if seed%2 == 1 {
+		return simulateLeased(seed)
+	}
+	return simulateBare(seed)
+}
+
+// simulateBare runs one seed: a hostile time, then a calm one in which everything must come right.
+func simulateBare(seed uint64) *world {
 	draw := newWorld(seed, options{})
-	w := newWorld(seed, randomOptions(draw))
+	o := randomOptions(draw)
+	o.drift = draw.drift()
+	w := newWorld(seed, o)
 	for _, m := range w.nodes {
 		w.at(w.upTo(2*w.opt.deadtime), m.start)
 	}
 	hostile := 40 * w.opt.deadtime
 	for range w.opt.faults {
 		w.at(w.upTo(hostile), w.inflict)
+	}
+	for range w.extra.IntN(4) {
+		w.at(w.upToMore(hostile), func() { w.inflictMore(moreFaults) })
 	}
 	w.run(hostile + 8*w.opt.deadtime)
 	w.calm()
@@ -106,18 +170,65 @@ func (w *world) calm() {
 		return
 	}
 	w.endFaults((*machine).start)
-	w.run(w.now + 30*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)
+	bound := w.now + 30*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime
+	for w.now < bound && w.fault == "" && !w.staysSettled() {
+		w.run(w.now + w.opt.deadtime)
+	}
 	for _, m := range w.nodes {
 		m.start()                               // a fencing that was under way
 		m.request(heartbeat.RequestCleanup, "") // a stop that was under way, and failed
 	}
-	w.run(w.now + 60*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime)
+	bound = w.now + 60*w.opt.deadtime + 12*time.Second + 6*w.opt.scriptTime
+	for w.now < bound && w.fault == "" && !w.staysSettled() {
+		w.run(w.now + w.opt.deadtime)
+	}
 	for _, g := range w.cfg.Groups {
 		if owners := w.owners(g.Name); len(owners) != 1 && w.fault == "" {
 			w.violate("after the faults stopped %s runs on %v", g.Name, owners)
 		}
 	}
 	w.beliefs()
+}
+
+// settled describes where everything is, if nothing is in motion and both nodes agree on it; "" otherwise.
+func (w *world) settled() string {
+	var b strings.Builder
+	for _, g := range w.cfg.Groups {
+		owners := w.owners(g.Name)
+		if len(owners) != 1 {
+			return ""
+		}
+		fmt.Fprintf(&b, "%s on %s, ", g.Name, owners[0])
+	}
+	for _, m := range w.nodes {
+		if m.node == nil || len(m.current) > 0 {
+			return ""
+		}
+		s := m.node.Status()
+		if s.Peer.State != "active" || s.State != "active" && s.State != "standby" {
+			return ""
+		}
+		for _, g := range s.Groups {
+			if owners := w.owners(g.Name); g.Owner != owners[0] || g.State != "held" && g.State != "idle" {
+				return ""
+			}
+		}
+	}
+	return b.String()
+}
+
+// staysSettled lets time pass if the pair is settled, and tells whether it stays so: longer than any delay that moves a group by itself.
+func (w *world) staysSettled() bool {
+	before := w.settled()
+	if before == "" {
+		return false
+	}
+	for end := w.now + w.cfg.FailbackDelay + 4*w.opt.deadtime; w.now < end && w.fault == ""; w.run(w.now + w.opt.deadtime/2) {
+		if w.settled() != before {
+			return false
+		}
+	}
+	return w.fault == "" && w.settled() == before
 }
 
 // seedsThatFound are those far out that found something: a goodbye of a run long over, which waited while the node slept.

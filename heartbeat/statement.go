@@ -12,11 +12,12 @@ import (
 
 // Two nodes of ours know each other by an extra field in `status`, which Linux-HA ignores:
 //
-//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE w=WATCHDOG z=PAUSE p=PINGS q=AGE d=DEVICE a=HASH,… m=SEQ f=FLAGS
+//	hapair=1 n=NONCE e=ECHO v=VERSION k=KNOWN h=AGE o=LINKS w=WATCHDOG z=PAUSE p=PINGS q=AGE d=DEVICE a=HASH,… m=SEQ f=FLAGS
 //
 // n is the sender's challenge, drawn at its start; e the peer's challenge as last heard ("-" before the first); v the version of
 // the sender's statement about its groups; k the version of the peer's statement that the sender has processed; h for how many
-// milliseconds the sender has not heard the peer; w after how many milliseconds its watchdog resets it; z for how many more milliseconds it
+// milliseconds the sender has not heard the peer; o the sender's links in the order of its ha.cf, the first letter of each one's kind, a
+// capital where it hears nothing on it; w after how many milliseconds its watchdog resets it; z for how many more milliseconds it
 // wants takeovers to be paused; p one more than the ping nodes it reaches, where ipfail compares them; q how many milliseconds ago the last of
 // these to answer did; d how many milliseconds its fencing device takes; a the groups that a person asked it to take; m the number of the sender's newest
 // message that is not a plain heartbeat; f flags. All numbers are hex. Unknown words are ignored, so that later versions can say more.
@@ -52,6 +53,7 @@ type hello struct {
 	heard          time.Duration // how long ago the sender had heard this node
 	pings          int           // one more than the ping nodes that the sender reaches; 0 when it does not say
 	pingsAge       time.Duration // within this every one of them answered; negative when it does not say
+	links          string        // its links, see the field's description
 	asked          []uint32      // short names of the groups that a person wants the sender to take
 	active         bool
 	leaving        bool
@@ -103,6 +105,8 @@ func parseHello(m wire.Message) (h hello, ok bool) {
 			h.device = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "w":
 			h.watchdog = time.Duration(min(number, 1<<40)) * time.Millisecond
+		case "o":
+			h.links = value
 		case "h":
 			h.heard = time.Duration(min(number, 1<<40)) * time.Millisecond
 		case "f":
@@ -126,6 +130,7 @@ func (n *Node) hello() string {
 	}
 	fmt.Fprintf(&b, " v=%x k=%x", n.version, n.peer.seen)
 	fmt.Fprintf(&b, " h=%x", n.deafFor().Milliseconds())
+	fmt.Fprintf(&b, " o=%s", n.linkLetters())
 	if n.cfg.Watchdog > 0 {
 		fmt.Fprintf(&b, " w=%x", n.cfg.Watchdog.Milliseconds())
 	}
@@ -162,6 +167,49 @@ func (n *Node) hello() string {
 		b.WriteByte(flagGone)
 	}
 	return b.String()
+}
+
+// linkLetters says of each link between the nodes whether the peer is heard on it.
+func (n *Node) linkLetters() string {
+	var b strings.Builder
+	for _, l := range n.links {
+		if l.Kind == kindMirror {
+			continue
+		}
+		letter := l.letter()
+		if l.state == linkDead || l.state == linkUnusable {
+			letter -= 'a' - 'A'
+		}
+		b.WriteByte(letter)
+	}
+	return b.String()
+}
+
+// letter stands for the kind of a link.
+func (l *link) letter() byte {
+	if l.Kind == "" {
+		return 'x'
+	}
+	return l.Kind[0]
+}
+
+// readLinks notes on which links the peer does not hear this node. The nodes' links are the same in the same order, as their ha.cf are; where
+// they are not, nothing is known.
+func (n *Node) readLinks() {
+	heard, i := n.peer.hello.links, 0
+	for _, l := range n.links {
+		if l.Kind == kindMirror {
+			continue
+		}
+		deaf := len(heard) == len(n.linkLetters()) && heard[i] == l.letter()-'a'+'A'
+		i++
+		switch {
+		case !deaf || l.state == linkDead || l.state == linkUnusable: // of a link that is dead here too there is nothing to add
+			l.deafSince = never
+		case l.deafSince == never:
+			l.deafSince = n.now.Mono
+		}
+	}
 }
 
 // maxAsked is how many groups of a peer that were asked for by hand are remembered.
@@ -230,11 +278,13 @@ func (n *Node) greet(h hello, m wire.Message) {
 		p.proven = false
 		return
 	}
+	p.reflected = false
 	if !p.proven {
 		p.proven = true
 		n.changed()
 	}
 	p.acked = h.known
+	n.readLinks()
 	n.peerPause(h.pause)
 	if text, ok := m.Lookup(fieldGroups); ok && h.version > p.seen {
 		n.readStatement(text)

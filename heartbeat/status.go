@@ -18,6 +18,10 @@ type Status struct {
 	Failback    Failback
 	Fencing     FencingStatus
 	Paused      time.Duration // for how much longer takeovers are suspended
+	Timing      Timing        // what was measured of the peer's heartbeats and of this node's lateness
+	Isolated    string        // why this node takes nothing: it is cut off from everything; "" where it is not
+	ByMirror    bool          // the peer is heard only by way of hosts that answer pings
+	PeerAnswers bool          // the peer is silent on every link, and still answers for its addresses on the service network
 	ClassicHold string        // cl_status rscstatus: none, local, foreign, all, transition
 }
 

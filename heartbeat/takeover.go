@@ -57,7 +57,7 @@ func (n *Node) unmute() {
 
 // alone takes everything, because nobody else can have it: the peer is dead or has left.
 func (n *Node) alone() {
-	cut := n.isolation.cut && !n.fence.done
+	cut := (n.isolation.cut || n.unanswered()) && !n.fence.done
 	if n.stop.asked || cut && n.isolation.yielded {
 		return
 	}
@@ -68,6 +68,9 @@ func (n *Node) alone() {
 		n.rearmAlone(g)
 		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || g.hold == holdUnknown || cut {
 			continue
+		}
+		if n.now.Mono < n.isolation.waitUntil && !g.yielded {
+			continue // whoever yielded it resumes first
 		}
 		if g.failed && n.now.Mono < n.retryAlone(g) || !n.free() || !n.certain(g) {
 			continue
@@ -380,6 +383,9 @@ func (n *Node) reconfigure(ev Reconfigure) {
 	}
 	if n.fence.op != 0 && !cfg.Fencing {
 		n.endFencing()
+	}
+	if n.timing.Keepalive != cfg.Keepalive {
+		n.timing = Timing{Keepalive: cfg.Keepalive}
 	}
 	n.cfg = cfg
 	n.configureLinks()

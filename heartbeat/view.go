@@ -16,6 +16,10 @@ func (n *Node) Status() Status {
 		Transitions: slices.Clone(n.transitions),
 		Fencing:     n.fencingStatus(),
 		Paused:      n.pausedFor(),
+		Timing:      n.timing,
+		Isolated:    n.isolation.why(),
+		ByMirror:    n.mirror.only,
+		PeerAnswers: n.look.answered,
 		Peer: PeerStatus{
 			Name: p.name, State: n.peerState(), Kind: p.kind.String(), Holds: n.holds(p.name), Generation: n.rx.generation,
 			UUID: p.uuid, LastHeard: p.lastHeard, Deadtime: p.deadtime, Reachable: p.life == lifeAlive, LostPackets: n.rx.lostTotal,

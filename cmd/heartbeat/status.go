@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hapair/heartbeat"
 	"hapair/heartbeat/daemon"
 )
 
@@ -23,6 +24,7 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Show who is active for what, since when and why", Args: cobra.NoArgs,
 		Long: "Show this node, the other one, what each holds, each link and the last transitions with their reasons.\n" +
+			"With --timing: how regularly the heartbeats come, how late this node itself was, and what deadtime that makes safe.\n" +
 			"Exit code 0: healthy; 1: degraded; 2: something is served by nobody or by both; 3: heartbeat does not run.",
 		RunE: func(*cobra.Command, []string) error {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -215,6 +217,51 @@ func (b *statusText) timing() {
 		b.all(b.table(rows, 5, 2, 1, 3, 7, 6, 4))
 	}
 	b.marked("  ", fmt.Sprintf("this node itself was late by %s at most", span(float64(s.WorstStall)/1000)))
+	b.advice()
+}
+
+// advice says what the heartbeats of all runs so far make of the deadtime.
+func (b *statusText) advice() {
+	a := b.s.Advice
+	if a == nil {
+		return
+	}
+	watched := span(float64(a.WatchedMS))
+	if a.FailoversYear == nil {
+		b.marked("  ", fmt.Sprintf("%s of heartbeats are too little to say how many false failovers a year this deadtime makes: %v and a thousand are needed", watched, heartbeat.EnoughTiming))
+	} else {
+		b.marked("  ", fmt.Sprintf("false failovers to be expected in a year with this deadtime: %s; less than one with %v (twice the longest silence at least)",
+			daemon.Rate(*a.FailoversYear), milli(a.SafeMS)))
+		b.marked("  ", fmt.Sprintf("as far as %s of heartbeats tell, the longest silence %s: a switch that restarts, a machine that is moved, may be rarer", watched, span(a.LongestGapMS)))
+	}
+	b.marked("  ", fmt.Sprintf("this node's right to answer lapsed %d times", a.Lapses))
+	b.steps("silence between two signs of life of "+b.s.Peer.Name, a.Gaps)
+	b.steps("lateness of this node", a.Stalls)
+}
+
+// steps draws a histogram, a line for each octave that has something.
+func (b *statusText) steps(title string, steps []daemon.StepView) {
+	if len(steps) == 0 {
+		return
+	}
+	var bounds []float64
+	counts := map[float64]uint64{}
+	total := uint64(0)
+	for _, s := range steps {
+		upTo := 1.0
+		for upTo < s.UpToMS-0.001 {
+			upTo *= 2
+		}
+		if counts[upTo] == 0 {
+			bounds = append(bounds, upTo)
+		}
+		counts[upTo] += s.Count
+		total += s.Count
+	}
+	b.marked("  ", title+":")
+	for _, upTo := range bounds {
+		b.marked("  ", fmt.Sprintf("  up to %6g ms  %9d  %8.4f %%", upTo, counts[upTo], 100*float64(counts[upTo])/float64(total)))
+	}
 }
 
 // percent renders a share of lost frames.

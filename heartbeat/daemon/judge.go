@@ -29,11 +29,24 @@ func (s *Status) judge() {
 	for _, g := range s.Groups {
 		s.judgeGroup(g, failed, degraded)
 	}
+	switch {
+	case s.Isolated != "":
+		degraded("this node is isolated (%s): it takes nothing over; see to its cables and its switch", s.Isolated)
+	case s.ByMirror:
+		degraded("%s is heard only by way of hosts that answer pings: no link between the nodes works, so nothing can be handed over; mend the links", s.Peer.Name)
+	case s.PeerAnswers:
+		degraded("%s is silent on every link and still answers on the service network: the links are broken, not the node, and nothing is taken over; mend the links", s.Peer.Name)
+	}
 	s.judgePeer(degraded)
 	for _, l := range s.Links {
 		switch l.State {
 		case "up":
+		case "oneway":
+			degraded("link %s works in one direction only: %s is heard, and hears nothing of this node on it", l.ID, s.Peer.Name)
 		case "unusable":
+			if l.Kind == kindMirror {
+				continue // not every network lets it pass
+			}
 			degraded("link %s is unusable here: %s", l.ID, l.Reason)
 		default:
 			if s.Peer.State != "dead" && s.Peer.State != "left" && s.Peer.State != "unknown" {

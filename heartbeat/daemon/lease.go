@@ -270,6 +270,23 @@ func (l *leases) protects(group string) func(netip.Addr) bool {
 	return func(a netip.Addr) bool { return protected[a] }
 }
 
+// carrier tells the core whether any of the interfaces that carry the groups' addresses is connected.
+func (l *leases) carrier() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	list := l.attached
+	l.mu.Unlock()
+	for _, name := range list {
+		if i, err := host.InterfaceByName(name); err != nil || i.Carrier { // what cannot be found says nothing
+			l.in.post(heartbeat.Carrier{})
+			return
+		}
+	}
+	l.in.post(heartbeat.Carrier{Lost: len(list) > 0, Reason: "no carrier on " + strings.Join(list, ", ")})
+}
+
 // drop ends all protection.
 func (l *leases) drop() {
 	if l == nil || !l.usable.Swap(false) {

@@ -37,10 +37,15 @@ func (e *engine) mirrorTargets(c *config.Config) []string {
 		e.log.Warnf("Mirrors: %v", err)
 	}
 	for _, g := range gateways {
-		list = append(list, g.String())
+		if !e.leases.floats(g) {
+			list = append(list, g.String())
+		}
 	}
 	for _, p := range c.Pings {
 		for _, h := range p.Hosts {
+			if addr, err := netip.ParseAddr(h); err == nil && e.leases.floats(addr) {
+				continue // it is on one of the nodes
+			}
 			if !slices.Contains(list, h) {
 				list = append(list, h)
 			}
@@ -77,8 +82,24 @@ func (e *engine) mirror(a heartbeat.Mirrors) {
 				e.log.Infof("Mirror: heartbeats also go by way of %s, which is pinged in %s's name", spec.Hosts[0], e.conf().Peer)
 				e.media.start(spec, true)
 			}
+			e.in.post(heartbeat.LinkState{Link: spec.ID, Up: true}) // the core finds out whether it works
 		}
 	}()
+}
+
+// floats tells whether an address belongs to a group.
+func (l *leases) floats(addr netip.Addr) bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, places := range l.where {
+		if slices.ContainsFunc(places, func(p haresources.Location) bool { return p.Addr == addr }) {
+			return true
+		}
+	}
+	return false
 }
 
 // mirrorSpec is the link by way of a target to an address of the peer; only hosts of the same subnet can reflect, so others are left out.

@@ -56,5 +56,8 @@ func (p Paths) Journal() string { return filepath.Join(p.State, "journal.jsonl")
 // Record is what the next start begins from: epochs and held groups.
 func (p Paths) Record() string { return filepath.Join(p.State, "state.json") }
 
+// Timing is what was measured of the peer's heartbeats.
+func (p Paths) Timing() string { return filepath.Join(p.State, "timing.json") }
+
 // RCDir holds the scripts that messages run (protocol section 8.2).
 func (p Paths) RCDir() string { return filepath.Join(p.Config, "rc.d") }

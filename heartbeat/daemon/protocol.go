@@ -111,6 +111,11 @@ type Status struct {
 	Fencing     *FencingView     `json:"fencing,omitempty"` // nil where no STONITH device is configured
 	Files       *FilesView       `json:"files,omitempty"`   // whether both nodes have the same; nil without a peer
 
+	Advice      *AdviceView `json:"advice,omitempty"`       // what deadtime the heartbeats so far make safe; nil without a peer
+	Isolated    string      `json:"isolated,omitempty"`     // why this node is cut off from everything and takes nothing
+	ByMirror    bool        `json:"by_mirror,omitempty"`    // the peer is heard only by way of hosts that answer pings
+	PeerAnswers bool        `json:"peer_answers,omitempty"` // the peer is silent on every link, and answers for its addresses on the service network
+
 	PausedMS    int64       `json:"paused_ms,omitempty"` // for how much longer takeovers are suspended
 	DeadtimeMS  int64       `json:"deadtime_ms"`
 	KeepaliveMS int64       `json:"keepalive_ms"`

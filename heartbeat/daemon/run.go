@@ -182,6 +182,9 @@ func (n *node) identify() (boot heartbeat.Boot, writeGeneration func() error, no
 		n.log.Errorf("%v: starting as if this node had never held anything; what still runs will be found by asking it", err)
 	}
 	boot.Epochs, boot.Held, boot.Clean = saved.Epochs, saved.Held, saved.Clean
+	if boot.Timing, err = loadTiming(n.Paths.Timing()); err != nil {
+		n.log.Warnf("%v: it is measured anew", err)
+	}
 	boot.StartFenced, boot.Fences, boot.MaybeShot, boot.DeviceTook = saved.StartFenced, saved.Fences, saved.MaybeShot, saved.DeviceTook
 	boot.PausedUntil = saved.PausedUntil
 	var seed [8]byte
@@ -294,6 +297,9 @@ func (n *node) keep(writeGeneration func() error, notes map[string]string) {
 
 // closeFiles has the last state and the last transitions written.
 func (n *node) closeFiles() {
+	if err := saveTiming(n.Paths.Timing(), n.engine.loop.core.Status().Timing); err != nil {
+		n.log.Warnf("What was measured of the heartbeats is not kept: %v", err)
+	}
 	n.engine.keeper.close(endPatience)
 	n.engine.journal.close(endPatience)
 }

@@ -123,6 +123,8 @@ func checkHost(c *config.Config, p Paths) fault.List {
 	env := scriptEnvironment(c, p)
 	faults := c.CheckHost(config.Machine{Script: func(r haresources.Resource) fault.List { return agent.Check(r, env) }})
 	faults = append(faults, agent.CheckPrograms(env)...)
+	faults = append(faults, checkLease(c)...)
+	faults = append(faults, checkTiming(c, p)...)
 	return append(faults, checkDevices(c, p)...)
 }
 

@@ -45,6 +45,9 @@ func (n *node) serve(ctx, parent context.Context) error {
 		e.fencing.tasks.Go(e.fencing.watch)
 		e.groups.tasks.Go(func() { e.media.prober.measure(e.groups.calm, e.peerEchoes) })
 	}
+	timed, untimed := context.WithCancel(ctx)
+	defer untimed()
+	go e.keepTiming(timed)
 	control.start()
 	defer control.close()
 	e.web = newWeb(ctx, e)
@@ -170,8 +173,10 @@ func (n *node) watchNetwork(ctx context.Context) {
 		for range changes {
 			n.engine.media.changed()
 			n.engine.uplinks.examine()
+			n.engine.leases.carrier()
 		}
 	}()
+	n.engine.leases.carrier()
 }
 
 // prepareClients has the respawn clients started as soon as this node is a member (protocol section 1.6).

@@ -146,6 +146,10 @@ func (e *engine) view(c heartbeat.Status, now heartbeat.Instant) *Status {
 		s.Pings = append(s.Pings, PingView{Name: q.Name, Up: q.Up, LastHeardMS: age(now.Mono, q.LastHeard)})
 	}
 	s.Files = e.compare.view(c.Peer)
+	s.Isolated, s.ByMirror, s.PeerAnswers = c.Isolated, c.ByMirror, c.PeerAnswers
+	if p.Name != "" {
+		s.Advice = adviceOf(c.Timing, conf.Deadtime)
+	}
 	s.PausedMS = c.Paused.Milliseconds()
 	if c.Fencing.Configured {
 		s.Fencing = &FencingView{

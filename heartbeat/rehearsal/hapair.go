@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -69,6 +70,29 @@ type hapairStatus struct {
 		State string   `json:"state"`
 		Holds []string `json:"holds"`
 	} `json:"peer"`
+
+	ByMirror    bool `json:"by_mirror"`
+	PeerAnswers bool `json:"peer_answers"`
+	Links       []struct {
+		State string `json:"state"`
+	} `json:"links"`
+}
+
+// says tells whether a status has this word for what is wrong.
+func (s hapairStatus) says(what string) bool {
+	switch what {
+	case "by mirror":
+		return s.ByMirror
+	case "peer answers": // who serves hears nobody, and whom nobody asks for anything does not look
+		return s.PeerAnswers || len(s.Holds) > 0
+	case "oneway": // the one node says that the link works in one direction only, and the other hears nothing on it
+		return slices.ContainsFunc(s.Links, func(l struct {
+			State string `json:"state"`
+		}) bool {
+			return l.State == "oneway" || l.State == "dead"
+		})
+	}
+	return false
 }
 
 func (hapair) status(ctx context.Context, n *node) (hapairStatus, error) {

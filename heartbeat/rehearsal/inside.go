@@ -149,6 +149,11 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	if s.needs&failingStart != 0 && len(p.groups) == 0 {
 		return "these files name no resources"
 	}
+	if s.needs&memoryLimits != 0 {
+		if _, _, err := memoryControl(); err != nil {
+			return err.Error()
+		}
+	}
 	if s.needs&packetLoss != 0 {
 		if _, err := findNft(); err != nil {
 			return err.Error()

@@ -26,6 +26,7 @@ const (
 	oursBoth                       // both nodes run hapair: linux-ha does not know such a thing
 	gateway                        // a host that both nodes can ask for their way: there is one where there are clients
 	comparedPings                  // a ping node that ipfail compares
+	memoryLimits                   // control groups that bound memory
 	fencingDevice                  // the files name a device, so that there is something to rehearse
 	oursActive                     // the first node runs hapair: of linux-ha it is known that it does this wrong
 )

@@ -92,6 +92,12 @@ func dying() []scenario {
 		{name: "freeze-long", about: "every process of the active node stands still for two seconds more than its deadtime", phases: []phase{
 			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
 				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: withTheir}}},
+		{name: "debugged", about: "the active node's daemon is held by a debugger for two seconds more than its deadtime", needs: oursActive, phases: []phase{
+			{name: "hold", steps: []step{{do: debugIt, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
+				outage: afterDeath(), dual: single()}}},
+		{name: "starved", about: "the active node has no memory left for ten seconds, and kills one program after the other", needs: oursBoth | memoryLimits, phases: []phase{
+			{name: "starve", steps: []step{{do: starve, on: active, span: span{lasting: 10 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
+				dual: single(), anyNode: always}}}, // how long the kernel holds the daemon up is its own affair
 		{name: "stand-still", about: "every process of both nodes stands still for half as long again as deadtime", needs: oursBoth, phases: []phase{
 			{name: "freeze", steps: []step{{do: standStill, on: both, span: span{deadtimes: 1.5}}}, hold: span{deadtimes: 2, plus: time.Second},
 				outage: limits{ours: deadtimes(1.5, hiccup)}, dual: single(), anyNode: always, moves: 1}}},
@@ -144,8 +150,22 @@ func failing() []scenario {
 			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 0.5}}, {do: heal, on: both}},
 				hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "partition-gateway", about: "all links between the nodes fail, but the gateway and the clients reach both", needs: oursBoth | gateway, phases: []phase{
-			{name: "partition", steps: []step{{do: reflected, on: both, span: span{deadtimes: 2, plus: 3 * time.Second}}}, apart: true, outage: undisturbed(), dual: single()},
-			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
+			{name: "partition", steps: []step{{do: reflected, on: both}, {do: named, on: both, what: "by mirror"}, {do: watchQuietly, on: both, span: span{deadtimes: 2, plus: 3 * time.Second}}},
+				apart: true, outage: undisturbed(), dual: single()},
+			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second},
+				outage: limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: 3 * time.Millisecond}}}, dual: single()}}},
+		{name: "heartbeats-filtered", about: "a firewall drops every heartbeat between the nodes, while everything else passes", needs: oursBoth | packetLoss, set: noMirrors, phases: []phase{
+			{name: "filter", steps: []step{{do: filterAll, on: both}, {do: named, on: both, what: "peer answers"}, {do: watchQuietly, on: both, span: span{deadtimes: 2, plus: 3 * time.Second}}},
+				apart: true, outage: undisturbed(), dual: single()},
+			{name: "pass", steps: []step{{do: passAll, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "cables-pulled", about: "every cable of the active node is pulled, and plugged in again", needs: oursBoth, phases: []phase{
+			{name: "pull", steps: []step{{do: pullAll, on: active}}, hold: span{deadtimes: 2, plus: time.Second}, outage: afterDeath(), dual: single()},
+			{name: "plug", steps: []step{{do: insertAll, on: active}}, hold: span{deadtimes: 1, plus: 2 * time.Second}, outage: undisturbed(), dual: single()}}},
+		{name: "one-link-one-way", about: "what the active node sends on one of several links does not arrive", needs: twoMedia | packetLoss | oursBoth, phases: []phase{
+			{name: "mute", steps: []step{{do: unheard, on: active, span: span{deadtimes: 3, plus: time.Second}}}, hold: span{deadtimes: 2}, outage: undisturbed(), dual: single()}}},
+		{name: "one-way-standby", about: "nothing that the standby node sends reaches the other one, for three seconds more than deadtime", needs: packetLoss | oursBoth, phases: []phase{
+			{name: "mute", steps: []step{{do: mute, on: standby, what: "100", span: span{deadtimes: 1, plus: 3 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
+				outage: limits{ours: deadtimes(1, hiccup)}, dual: single(), anyNode: always, moves: 1}}},
 		{name: "partition", about: "all links between the nodes fail for longer than deadtime, then heal; nobody connects them, but clients reach both", set: noMirrors, phases: []phase{
 			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: always, apart: true,
 				outage: limits{ours: within(hiccup)}, moves: 1},

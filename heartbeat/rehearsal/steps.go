@@ -2,10 +2,13 @@ package rehearsal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"hapair/heartbeat/rehearsal/lab"
 )
 
 // verb is something that can be done to a pair. do does it to one node (to both at once where node is nobody); predict
@@ -30,24 +33,37 @@ var (
 	killDaemon  = verb{words: "kill -9 every process of the daemon on %[1]s", do: doKill, predict: func(m *model, node int, _ step) { predictLoss(m, node) }}
 	killAgain   = verb{words: "kill -9 every process of the daemon on %[1]s; its supervisor starts it again", do: doKillAgain}
 	upgradeIt   = verb{words: "heartbeat upgrade on %[1]s", do: doUpgrade}
-	goStandby   = verb{words: "hb_standby %[2]s on %[1]s", do: doCommand("standby"), predict: func(m *model, node int, s step) { m.give(node, s.what) }}
-	takeOver    = verb{words: "hb_takeover %[2]s on %[1]s", do: doCommand("takeover"), predict: func(m *model, node int, s step) { m.take(node, s.what) }}
-	reload      = verb{words: "re-read the files on %[1]s", do: doReload}
-	changeFile  = verb{words: "change ha.cf of %[1]s: %[2]s", do: doChange}
-	freeze      = verb{words: "freeze every process of %[1]s for %[3]s", do: doFreeze, predict: predictFreeze}
-	standStill  = verb{words: "freeze every process of both nodes for %[3]s", do: doStandStill}
-	pullOne     = verb{words: "pull one heartbeat link: %[2]s", do: doPullOne}
-	plugOne     = verb{words: "plug the link in again", do: doPlugAll}
-	partition   = verb{words: "cut all links between the nodes for %[3]s; clients still reach both", do: doPartition, predict: predictPartition}
-	reflected   = verb{words: "cut all links between the nodes for %[3]s; the gateway still reaches both", do: doPartition}
-	heal        = verb{words: "connect all links again", do: doPlugAll}
-	lose        = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
-	beginLoss   = verb{words: "lose %[2]s %% of all frames between the nodes from now on", do: doBeginLoss}
-	loseBusy    = verb{words: "lose %[2]s %% of all frames between the nodes, and keep every core busy, for %[3]s", do: doLoseBusy}
-	mute        = verb{words: "lose everything that %[1]s sends to the other node, for %[3]s", do: doLose}
-	busy        = verb{words: "keep every core busy for %[3]s", do: doBusy}
-	flood       = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
-	failStarts  = verb{words: "make the last resource of the first group fail to start on %[1]s", do: doFailStarts, predict: func(m *model, node int, _ step) {
+	debugIt     = verb{words: "hold the daemon on %[1]s as a debugger does, for %[3]s", do: doDebug, predict: predictFreeze}
+	starve      = verb{words: "take all memory that %[1]s has, for %[3]s", do: doStarve}
+	pullAll     = verb{words: "pull every cable of %[1]s, the clients' too", do: doPullAll, predict: func(m *model, node int, _ step) {
+		predictLoss(m, node)
+		m.up[node] = true
+	}}
+	insertAll = verb{words: "plug every cable of %[1]s in again", do: doInsertAll}
+	named     = verb{words: "wait until the status of both nodes says %[2]s, for a second or two deadtimes at most", do: doNamed}
+	filterAll = verb{words: "drop every heartbeat between the nodes; everything else passes", do: doFilterAll}
+	passAll   = verb{words: "let heartbeats pass again", do: func(_ context.Context, r *run, _ int, _ step) error {
+		return errors.Join(filterBridges(""), r.world.separate(false))
+	}}
+	unheard    = verb{words: "lose what %[1]s sends on one link, for %[3]s", do: doUnheard}
+	goStandby  = verb{words: "hb_standby %[2]s on %[1]s", do: doCommand("standby"), predict: func(m *model, node int, s step) { m.give(node, s.what) }}
+	takeOver   = verb{words: "hb_takeover %[2]s on %[1]s", do: doCommand("takeover"), predict: func(m *model, node int, s step) { m.take(node, s.what) }}
+	reload     = verb{words: "re-read the files on %[1]s", do: doReload}
+	changeFile = verb{words: "change ha.cf of %[1]s: %[2]s", do: doChange}
+	freeze     = verb{words: "freeze every process of %[1]s for %[3]s", do: doFreeze, predict: predictFreeze}
+	standStill = verb{words: "freeze every process of both nodes for %[3]s", do: doStandStill}
+	pullOne    = verb{words: "pull one heartbeat link: %[2]s", do: doPullOne}
+	plugOne    = verb{words: "plug the link in again", do: doPlugAll}
+	partition  = verb{words: "cut all links between the nodes for %[3]s; clients still reach both", do: doPartition, predict: predictPartition}
+	reflected  = verb{words: "cut all links between the nodes; the gateway still reaches both", do: doPartition}
+	heal       = verb{words: "connect all links again", do: doPlugAll}
+	lose       = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
+	beginLoss  = verb{words: "lose %[2]s %% of all frames between the nodes from now on", do: doBeginLoss}
+	loseBusy   = verb{words: "lose %[2]s %% of all frames between the nodes, and keep every core busy, for %[3]s", do: doLoseBusy}
+	mute       = verb{words: "lose everything that %[1]s sends to the other node, for %[3]s", do: doLose}
+	busy       = verb{words: "keep every core busy for %[3]s", do: doBusy}
+	flood      = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
+	failStarts = verb{words: "make the last resource of the first group fail to start on %[1]s", do: doFailStarts, predict: func(m *model, node int, _ step) {
 		if node != nobody && len(m.pair.groups) > 0 {
 			m.unfit[m.pair.groups[0].Name] = node
 		}
@@ -306,4 +322,69 @@ func (r *run) sentence(s step, node int) string {
 		text = strings.ReplaceAll(text, fmt.Sprintf("%%[%d]s", i+1), v)
 	}
 	return strings.ReplaceAll(text, "%%", "%")
+}
+
+// doPullAll takes every cable out of a node: it has no carrier, and nobody reaches it.
+func doPullAll(_ context.Context, r *run, node int, _ step) error {
+	return eachCable(r, node, (*lab.Plug).Pull, true)
+}
+
+func doInsertAll(_ context.Context, r *run, node int, _ step) error {
+	return eachCable(r, node, (*lab.Plug).Insert, false)
+}
+
+func eachCable(r *run, node int, do func(*lab.Plug) error, cut bool) error {
+	for _, c := range r.world.cables {
+		c.Cut(cut)
+	}
+	for _, p := range r.world.nodes[node].machine.Ports {
+		if err := do(p); err != nil {
+			return fmt.Errorf("cable of %s: %w", r.world.nodes[node].name, err)
+		}
+	}
+	return nil
+}
+
+// doNamed wants both nodes to say within a second, or two deadtimes where those are longer, in their status, what is wrong. Each question is waited
+// for: asking is a program too, and a busy machine takes its time to start one.
+func doNamed(ctx context.Context, r *run, _ int, s step) error {
+	limit := r.world.clock.Now() + max(time.Second, 2*r.timing.deadtime)
+	for _, n := range r.world.nodes {
+		for {
+			asked := r.world.clock.Now()
+			status, err := hapair{}.status(ctx, n)
+			if err == nil && status.says(s.what) {
+				break
+			}
+			if asked > limit {
+				return fmt.Errorf("%s does not say %q in time: %+v (%v)", n.name, s.what, status, err)
+			}
+			if err := pause(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// doUnheard loses what a node sends on the link that carries no client traffic.
+func doUnheard(ctx context.Context, r *run, node int, s step) error {
+	w, n := r.world, r.world.spareLink()
+	from, to := w.nodes[node].machine.Ports[n.index], w.nodes[1-node].machine.Ports[n.index]
+	if err := filterBridges(fmt.Sprintf("  iifname %q oifname %q drop\n", from.Name, to.Name)); err != nil {
+		return err
+	}
+	err := pause(ctx, s.span.of(r.timing))
+	if err == nil {
+		err = doNamed(ctx, r, nobody, step{what: "oneway"})
+	}
+	return errors.Join(err, filterBridges(""))
+}
+
+// doFilterAll is what a wrong firewall does between the nodes.
+func doFilterAll(_ context.Context, r *run, _ int, _ step) error {
+	for _, c := range r.world.cables {
+		c.Cut(true)
+	}
+	return filterBridges(fmt.Sprintf("  ip protocol udp udp dport %[1]d drop\n  ip6 nexthdr udp udp dport %[1]d drop\n", r.world.pair.port))
 }
