@@ -249,3 +249,19 @@ func TestCutOffInterface(t *testing.T) {
 	cut(beta, "eth0 has no carrier", false)
 	owner("beta")
 }
+
+// TestAlarmOfARemovedGroupEnds: a group that is not in the files any more is nobody's worry.
+func TestAlarmOfARemovedGroupEnds(t *testing.T) {
+	r := reloading(t, 1, 10*time.Millisecond, "10.0.0.1", "10.0.0.2")
+	beta := r.nodes[1]
+	for _, group := range []string{"10.0.0.1", "10.0.0.2"} {
+		beta.step(heartbeat.Unfit{Group: group, Reason: "eth0 has no carrier"})
+	}
+	r.reload(1, heartbeat.Reconfigure{}, "10.0.0.1")
+	if got := lastOf(beta.alarms, "cut 10.0.0.2"); got != "" {
+		t.Errorf("it stands: %s", got)
+	}
+	if got := lastOf(beta.alarms, "cut 10.0.0.1"); got == "" {
+		t.Error("that of the other group is gone")
+	}
+}

@@ -1,6 +1,11 @@
 package heartbeat
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Unfit says that this node had better not serve: a check script has failed, or with a Group, the network that the group serves is cut off here
 // (no carrier, an interface that is down or gone). An empty Reason says that all is well again.
@@ -71,6 +76,21 @@ func (n *Node) cutAlarm(g *group) string {
 		return ""
 	}
 	return fmt.Sprintf("%s: %s reaches nobody from this node", g.cut, g.Name)
+}
+
+// forgetCuts ends the alarms about groups that are not in the files any more, or have another name there.
+func (n *Node) forgetCuts() {
+	for _, key := range slices.Sorted(maps.Keys(n.alarms)) {
+		name, ok := strings.CutPrefix(key, "cut ")
+		if ok && !slices.ContainsFunc(n.cfg.Groups, func(g Group) bool { return g.Name == name }) {
+			n.alarm(key, "")
+		}
+	}
+	for _, g := range n.groups {
+		if g.cutTold && slices.ContainsFunc(n.cfg.Groups, func(c Group) bool { return c.Name == g.Name }) {
+			n.alarm("cut "+g.Name, n.cutAlarm(g))
+		}
+	}
 }
 
 // fitAgain takes back what was offered because this node was not fit for a group, unless there is another reason left.

@@ -410,6 +410,7 @@ func (n *Node) reconfigure(ev Reconfigure) {
 			n.removed(g, ev.Joined[g.Name])
 		}
 	}
+	n.forgetCuts()
 	n.transition(Info, "configuration files changed", "Configuration reread.")
 	n.resetBeliefs()
 	n.persist()
