@@ -153,11 +153,17 @@ func (n *Node) shortenLeases() {
 	}
 }
 
-// unheardUntil bounds the lease on a one-way link: the peer is heard, and says that it has not heard this node for longer than loss of
-// a heartbeat explains. It may take over one dead time after it last heard this node, so the lease ends before that.
+// unheardUntil bounds the lease on a one-way link, where the peer is heard and says that it has not heard this node for longer than loss of a
+// heartbeat explains (it may take over one dead time after it last heard this node), and that of a node that its peer may not hear, as far as that is known.
 func (n *Node) unheardUntil() (time.Duration, bool) {
 	p := &n.peer
-	if p.life != lifeAlive || p.kind != kindOurs || p.hello.heard <= n.cfg.Keepalive*3/2 {
+	if p.life != lifeAlive || p.kind != kindOurs {
+		return 0, false
+	}
+	if n.isolation.noCarrier != "" {
+		return n.unpluggedUntil(), true
+	}
+	if p.hello.heard <= n.cfg.Keepalive*3/2 {
 		return 0, false
 	}
 	if n.now.Mono-p.lastStatus > n.cfg.Lease {
@@ -165,6 +171,15 @@ func (n *Node) unheardUntil() (time.Duration, bool) {
 	}
 	heardUs := n.now.Boot - (n.now.Mono - p.lastStatus) - p.hello.heard
 	return heardUs + n.cfg.Lease, true
+}
+
+// unpluggedUntil is the bound where none of the interfaces that this node serves by has a carrier: what it sends may reach nobody. It is
+// going to give up what it has (see watchIsolation); the bound has that happen even if it dies before. The peer heard it last one heartbeat
+// interval before it was itself last heard, if the heartbeat between was lost with the cable.
+func (n *Node) unpluggedUntil() time.Duration {
+	margin := max(n.cfg.Deadtime/100, 2*time.Millisecond) // of frames on their way, and of clocks
+	length := min(n.leaseLength(), n.cfg.Deadtime-n.heartbeatInterval()-margin)
+	return n.now.Boot - (n.now.Mono - n.peer.lastHeard) + length
 }
 
 // noticeLapse ends belief in the own leases after a sleep that was longer than they are, and shorter than the dead time: the peer

@@ -149,6 +149,7 @@ func (n *Node) carrier(ev Carrier) {
 	n.isolation.noCarrier = ""
 	if ev.Lost {
 		n.isolation.noCarrier = ev.Reason
+		n.shortenLeases()
 	}
 }
 

@@ -275,8 +275,21 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 			n.mute, n.muteUntil = true, n.now.Mono+n.cfg.Deadtime
 		}
 	}
+	if n.mute && p.life == lifeAlive {
+		p.hearOut = n.muteUntil + n.listening() // until then it has no reason to speak up where nothing but mirrors connects the nodes
+	}
 	n.classicSlept()
 	n.resetBeliefs()
+}
+
+// listening is how long a peer that lives may take to be heard once this node speaks again: it says something by itself within a heartbeat
+// interval, or answers by way of a mirror at the rhythm of those.
+func (n *Node) listening() time.Duration {
+	wait := n.cfg.Keepalive * 3 / 2
+	if n.cfg.Mirrors {
+		wait = max(wait, 2*n.mirrorRhythm())
+	}
+	return min(wait, n.peer.deadtime)
 }
 
 // resetBeliefs makes the node ask again before it believes anything it knew of the peer's holdings.

@@ -50,6 +50,9 @@ func (n *Node) unmute() {
 		}
 	}
 	n.mute = false
+	if n.peer.life == lifeAlive {
+		n.peer.hearOut = n.now.Mono + n.listening()
+	}
 	n.tx.status = n.now
 	n.changed()
 	n.report(Info, "This node speaks again")

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hapair/heartbeat"
 	"hapair/heartbeat/daemon"
 )
 
@@ -228,7 +227,7 @@ func (b *statusText) advice() {
 	}
 	watched := span(float64(a.WatchedMS))
 	if a.FailoversYear == nil {
-		b.marked("  ", fmt.Sprintf("%s of heartbeats are too little to say how many false failovers a year this deadtime makes: %v and a thousand are needed", watched, heartbeat.EnoughTiming))
+		b.marked("  ", fmt.Sprintf("%s of heartbeats are too little to say how many false failovers a year this deadtime makes: %v and a thousand are needed", watched, daemon.EnoughTiming))
 	} else {
 		b.marked("  ", fmt.Sprintf("false failovers to be expected in a year with this deadtime: %s; less than one with %v (twice the longest silence at least)",
 			daemon.Rate(*a.FailoversYear), milli(a.SafeMS)))

@@ -177,6 +177,9 @@ func checkTiming(c *config.Config, p Paths) (faults fault.List) {
 	return faults
 }
 
+// EnoughTiming is how long the peer must have been watched before status says anything of a year.
+const EnoughTiming = heartbeat.EnoughTiming
+
 // Rate words a number of events a year: two figures are all that is known.
 func Rate(r float64) string {
 	switch {
