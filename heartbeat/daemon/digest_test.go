@@ -80,7 +80,7 @@ func TestDifferenceIsNamedOnBothNodesAndLoggedOnce(t *testing.T) {
 				mine, theirs = 7, 2
 			}
 			for _, want := range []string{
-				"ha.cf:3: deadtime is ", "1.2s", fmt.Sprintf("haresources:%d: the group mail differs from ", mine), fmt.Sprintf("(haresources:%d)", theirs), "copy haresources to the other node",
+				"ha.cf:3:1: deadtime is ", "1.2s", fmt.Sprintf("haresources:%d:1: the group mail differs from ", mine), fmt.Sprintf("(haresources:%d)", theirs), "copy haresources to the other node",
 			} {
 				if !strings.Contains(text, want) || s.Health != Degraded || !strings.Contains(strings.Join(s.Problems, "\n"), want) {
 					t.Errorf("%s lacks %q in %s\n%s: %v", n.manager.node, want, text, s.Health, s.Problems)

@@ -157,7 +157,7 @@ func TestDoctorNamesEachFault(t *testing.T) {
 
 func TestComparisonBecomesFindings(t *testing.T) {
 	list := judgeComparison("alpha", fault.List{{File: "haresources", Line: 3, Severity: fault.Warning, Message: "the group x differs", Hint: "copy it"}}, nil)
-	if len(list) != 1 || list[0].Evidence != "haresources:3" || list[0].Remedy != "copy it" || list[0].Severity != fault.Warning {
+	if len(list) != 1 || list[0].Evidence != "haresources:3:1" || list[0].Remedy != "copy it" || list[0].Severity != fault.Warning {
 		t.Errorf("%+v", list)
 	}
 	if list = judgeComparison("alpha", nil, errClassicPeer); len(list) != 1 || list[0].Severity != fault.Notice || !strings.Contains(list[0].Evidence, "Linux-HA") {

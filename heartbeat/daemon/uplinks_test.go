@@ -32,7 +32,19 @@ func TestUplinks(t *testing.T) {
 		well := host.Interface{Up: true, Carrier: true}
 		now := map[string]host.Interface{"eth0": well, "eth1": well, "br0": {Up: true, Kind: "bridge"}}
 		var said []heartbeat.Unfit
-		u := newUplinks(servingOn{"a": {"eth0", "eth1"}, "b": {"eth1"}, "c": {"br0"}, "d": nil}, func(v heartbeat.Unfit) { said = append(said, v) })
+		u := newUplinks(servingOn{"a": {"eth0", "eth1"}, "b": {"eth1"}, "c": {"br0"}, "d": nil}, func(v heartbeat.Unfit) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, v)
+		})
+		heard := func() []heartbeat.Unfit {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			list := said
+			said = nil
+			return list
+		}
 		u.look = func(name string) (host.Interface, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -53,11 +65,9 @@ func TestUplinks(t *testing.T) {
 		}
 		expect := func(want ...heartbeat.Unfit) {
 			t.Helper()
-			synctest.Wait()
-			if len(want)+len(said) > 0 && fmt.Sprint(said) != fmt.Sprint(want) {
-				t.Errorf("said %v, want %v", said, want)
+			if got := heard(); len(want)+len(got) > 0 && fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("said %v, want %v", got, want)
 			}
-			said = nil
 		}
 		c := &config.Config{Deadtime: time.Second}
 		for _, name := range []string{"a", "b", "c", "d"} {
@@ -93,13 +103,12 @@ func TestUplinks(t *testing.T) {
 		expect(heartbeat.Unfit{Group: "a"})
 
 		change("eth1", nil)
-		said = nil
+		heard()
 		time.Sleep(1001 * time.Millisecond)
 		gone := "interface eth1 is gone"
-		if len(said) != 2 || said[0].Reason != gone || said[1].Reason != gone || !said[0].Absent || !said[1].Absent {
-			t.Errorf("said %v of a and b", said)
+		if got := heard(); len(got) != 2 || got[0].Reason != gone || got[1].Reason != gone || !got[0].Absent || !got[1].Absent {
+			t.Errorf("said %v of a and b", got)
 		}
-		said = nil
 		change("eth0", &host.Interface{Up: true})
 		expect(heartbeat.Unfit{Group: "a", Reason: gone})
 		time.Sleep(1001 * time.Millisecond)
