@@ -50,7 +50,7 @@ func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 		// Everything here is measured in milliseconds on a machine that may stand still for longer: what fails is performed again,
 		// twice at most, and has failed when it never passes.
 		for again := 0; again < 2 && !run.Passed; again++ {
-			t.Logf("%s with %v: %s; once more", run.Scenario, run.Implementations, run.Failure)
+			t.Logf("%s with %v: %s; once more", run.Scenario, run.Implementations, failure(run))
 			repeat := o
 			repeat.Scenarios, repeat.Pairs = []string{run.Scenario}, [][2]string{run.Implementations}
 			if run.Wiring != "" {
@@ -62,7 +62,7 @@ func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 			}
 		}
 		if !run.Passed {
-			t.Errorf("%s with %v failed: %s\n%s", run.Scenario, run.Implementations, run.Failure, story(run))
+			t.Errorf("%s with %v failed: %s\n%s", run.Scenario, run.Implementations, failure(run), story(run))
 			continue
 		}
 		for _, p := range run.Phases {
@@ -70,6 +70,20 @@ func rehearse(t *testing.T, o rehearsal.Options) rehearsal.Report {
 		}
 	}
 	return report
+}
+
+// failure is what was wrong in a run: in it as a whole, or in its phases.
+func failure(r rehearsal.Run) string {
+	var faults []string
+	if r.Failure != "" {
+		faults = append(faults, r.Failure)
+	}
+	for _, p := range r.Phases {
+		for _, f := range p.Failures {
+			faults = append(faults, p.Name+": "+f)
+		}
+	}
+	return strings.Join(faults, "; ")
 }
 
 // story is what happened in a run.

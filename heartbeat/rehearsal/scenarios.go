@@ -159,7 +159,7 @@ func failing() []scenario {
 				apart: true, outage: undisturbed(), dual: single()},
 			{name: "pass", steps: []step{{do: passAll, on: both}}, hold: span{plus: 3 * time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "cables-pulled", about: "every cable of the active node is pulled, and plugged in again", needs: oursBoth, phases: []phase{
-			{name: "pull", steps: []step{{do: pullAll, on: active}}, hold: span{deadtimes: 2, plus: time.Second}, outage: afterDeath(), dual: single()},
+			{name: "pull", steps: []step{{do: pullAll, on: active}}, hold: span{deadtimes: 2, plus: time.Second}, apart: true, outage: afterDeath(), dual: single()},
 			{name: "plug", steps: []step{{do: insertAll, on: active}}, hold: span{deadtimes: 1, plus: 2 * time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "one-link-one-way", about: "what the active node sends on one of several links does not arrive", needs: twoMedia | packetLoss | oursBoth, phases: []phase{
 			{name: "mute", steps: []step{{do: unheard, on: active, span: span{deadtimes: 3, plus: time.Second}}}, hold: span{deadtimes: 2}, outage: undisturbed(), dual: single()}}},
