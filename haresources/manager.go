@@ -22,6 +22,10 @@ const (
 // waits for something else than this machine's processors, and must not hold up the others.
 const slotTime = 50 * time.Millisecond
 
+// lingerPause is how long what is stopped after a Release is left alone. The other node takes over in that time, told by a message that this
+// machine sends, and maybe by way of it: neither is to wait for its processors while they take a ruleset apart.
+const lingerPause = 25 * time.Millisecond
+
 // Manager starts and stops the groups of a table. Its methods may be called from several goroutines: operations on one
 // group happen one after the other, those on different groups independently of each other.
 type Manager struct {
@@ -200,6 +204,10 @@ func (m *Manager) Release(ctx context.Context, name string) error {
 	go func() {
 		defer end()
 		defer cancel(nil)
+		select {
+		case <-time.After(lingerPause):
+		case <-lasting.Done():
+		}
 		_ = g.stopAll(lasting, later) // told as an event, shown in status, and nobody waits for it
 	}()
 	return nil
