@@ -148,10 +148,26 @@ func (l *leases) locate(c *config.Config) (list []host.Protection, interfaces []
 	return list, interfaces
 }
 
-// routes lists the interfaces between which a group forwards for others: one that has a ruleset, and addresses on several interfaces. What it
-// forwards ends with its lease too. Where an address brings its own hardware address that tells what is forwarded, and an interface belongs
-// to one group only.
-func (l *leases) routes(g haresources.Group, places []haresources.Location, taken map[string]string) (list []string) {
+// routes lists the interfaces whose forwarded packets end with a group's lease: those that it forwards between (see forwardsBetween), as far as
+// no other group does so.
+func (l *leases) routes(g haresources.Group, places []haresources.Location, taken map[string]string) []string {
+	list := forwardsBetween(g, places)
+	for _, name := range list {
+		if other := taken[name]; other != "" {
+			l.log.Noticef("Lease: %s and %s both forward by %s: what %s forwards does not end with its lease (VirtualMAC would tell them apart)",
+				other, g.Name, name, g.Name)
+			return nil
+		}
+	}
+	for _, name := range list {
+		taken[name] = g.Name
+	}
+	return list
+}
+
+// forwardsBetween lists the interfaces between which a group forwards for others: one that has a ruleset, and addresses on several interfaces.
+// Where an address brings its own hardware address that tells what is forwarded, and the interface does not.
+func forwardsBetween(g haresources.Group, places []haresources.Location) (list []string) {
 	if !slices.ContainsFunc(g.Resources, func(r haresources.Resource) bool { return r.Name == "Firewall" }) {
 		return nil
 	}
@@ -162,16 +178,6 @@ func (l *leases) routes(g haresources.Group, places []haresources.Location, take
 	}
 	if len(list) < 2 {
 		return nil
-	}
-	for _, name := range list {
-		if other := taken[name]; other != "" {
-			l.log.Noticef("Lease: %s and %s both forward by %s: what %s forwards does not end with its lease (VirtualMAC would tell them apart)",
-				other, g.Name, name, g.Name)
-			return nil
-		}
-	}
-	for _, name := range list {
-		taken[name] = g.Name
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -53,6 +54,31 @@ func checkLease(c *config.Config) (faults fault.List) {
 			continue
 		}
 		faults.Addf(at, remedy, "%s: the lease ends its addresses on a node that hangs, and does not stop %s there", g.Name, strings.Join(beyond, ", "))
+	}
+	return faults
+}
+
+// checkRouters says which groups forward by the same interface: the packets that come by it do not tell which group they are forwarded for, so
+// only the first one's forwarding ends with its lease.
+func checkRouters(c *config.Config, where locator) (faults fault.List) {
+	if c.Peer == "" || c.Lease == "off" || c.Lease == "addresses" {
+		return nil
+	}
+	first := map[string]string{} // interface to group
+	for _, g := range c.Table.Groups {
+		places, err := where.Locations(context.Background(), g.Name)
+		if err != nil {
+			continue // told with the resource that cannot be placed
+		}
+		for _, name := range forwardsBetween(g, places) {
+			if other := first[name]; other != "" {
+				faults.Addf(fault.Fault{File: c.Table.File, Line: g.Line, Col: 1, Severity: fault.Warning},
+					"give the addresses of one of them VirtualMAC, or put both on one line",
+					"%s and %s both forward by %s: when their node hangs, what it forwards for %s does not end with its lease", other, g.Name, name, g.Name)
+				break
+			}
+			first[name] = g.Name
+		}
 	}
 	return faults
 }
