@@ -50,11 +50,11 @@ func (n *Node) foresee() {
 	}
 }
 
-// peerHasTheRest tells that the peer holds whatever this node does not. A group that nobody holds may be taken by a living peer at the very
-// moment when its own dead time for this node is over: what was looked for before that tells nothing.
+// peerHasTheRest tells that the peer holds whatever this node does not answer for. A group that nobody answers for may be taken by a living peer
+// at the very moment when its own dead time for this node is over: what was looked for before that tells nothing.
 func (n *Node) peerHasTheRest() bool {
 	for _, g := range n.groups {
-		if !g.hold.owns() && g.peerHold != holdHeld {
+		if g.lapsed || !g.hold.owns() && g.peerHold != holdHeld {
 			return false
 		}
 	}

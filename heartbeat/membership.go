@@ -537,6 +537,9 @@ func (n *Node) peerDied(reason string) {
 	}
 	p.current, p.proven, p.reflected = false, false, false
 	n.rx.missing, n.taking = nil, ""
+	if n.lapsed() { // whoever is cut off calls the other dead as this node does, an interval sooner or later, and has looked while nobody answered
+		n.doubtUntil = max(n.doubtUntil, n.now.Mono+n.cfg.Keepalive*3/2+lookAhead)
+	}
 	n.transition(Warn, reason, "node %s: is dead", p.name)
 	n.do(Hook{Event: "peer-lost", Reason: reason})
 	n.do(Notify{Msg: statusNote(p.name, "dead", 1, n.now)})

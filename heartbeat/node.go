@@ -26,7 +26,7 @@ type Node struct {
 	muteUntil   time.Duration
 	leaseBefore time.Duration // length before a reload, while the peer has not acknowledged version leaseAfter; 0 otherwise
 	listenUntil time.Duration // after a sleep: until then a goodbye that waited meanwhile is not acted upon
-	doubtUntil  time.Duration // after a sleep: until then a peer that was gone may say that it came meanwhile
+	doubtUntil  time.Duration // until then a peer that was gone may say that it came while this node slept, or one that is cut off take over; lapsed groups wait
 	leaseAfter  uint64
 	stop        stopping
 
