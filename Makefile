@@ -39,7 +39,7 @@ test: tools
 	@GO='$(GO)' .ci/test
 
 demo: build
-	@bin/heartbeat rehearse
+	@bin/heartbeat rehearse --scenario power-cut
 
 # The figures that the README claims, on this machine: a median of $(REPEAT) of each.
 bench: build
