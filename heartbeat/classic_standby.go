@@ -210,9 +210,8 @@ func (n *Node) grant(which claim, seq uint64) {
 // prepareSet does what can be done of taking a set while the peer is still at its scripts: nobody misses anything yet.
 func (n *Node) prepareSet(which claim) {
 	for _, g := range n.groups {
-		if g.Prepares && which&n.setOf(g) != 0 && g.hold == holdIdle && g.op == 0 && g.prep == 0 {
-			g.prep = n.op()
-			n.do(Prepare{Op: g.prep, Group: g.Name})
+		if which&n.setOf(g) != 0 && g.mayPrepare() {
+			n.prepare(g, 0)
 		}
 	}
 }

@@ -39,15 +39,25 @@ func (n *Node) foresee() {
 		return
 	}
 	for _, g := range n.groups {
-		if g.Prepares && g.hold == holdIdle && g.op == 0 && g.prep == 0 && !g.failed && g.peerHold.runs() && g.foreseen != p.lastHeard {
+		if g.mayPrepare() && !g.failed && g.peerHold.runs() && g.foreseen != p.lastHeard {
 			g.foreseen = p.lastHeard
-			g.prep = n.op()
-			n.do(Prepare{Op: g.prep, Group: g.Name, Within: p.deadAt() - n.now.Mono})
+			n.prepare(g, p.deadAt()-n.now.Mono)
 		}
 	}
 	if n.now.Mono >= n.lookFrom() && n.peerHasTheRest() {
 		n.free()
 	}
+}
+
+// mayPrepare tells whether a group can be prepared that this node does not have, and is not being.
+func (g *group) mayPrepare() bool {
+	return g.Prepares && g.hold == holdIdle && g.op == 0 && g.prep == 0
+}
+
+// prepare begins to prepare a group; within as in Prepare.
+func (n *Node) prepare(g *group, within time.Duration) {
+	g.prep = n.op()
+	n.do(Prepare{Op: g.prep, Group: g.Name, Within: within})
 }
 
 // peerHasTheRest tells that the peer holds whatever this node does not answer for. A group that nobody answers for may be taken by a living peer

@@ -20,10 +20,7 @@ func (n *Node) renew(g *group) {
 		g.wantedAt = n.version
 		return
 	}
-	until := n.lastSaid() + n.leaseLength()
-	if capped, ok := n.unheardUntil(); ok {
-		until = min(until, capped)
-	}
+	until := n.bounded(n.lastSaid() + n.leaseLength())
 	g.leased = until
 	n.do(Renew{Group: g.Name, Until: until})
 }
@@ -67,14 +64,7 @@ func (n *Node) renewInherited(g *group) {
 	case p.kind != kindOurs || !p.current || g.peerHold.runs():
 		return
 	}
-	until := n.tx.status.Boot + n.cfg.Lease
-	if capped, ok := n.unheardUntil(); ok {
-		until = min(until, capped)
-	}
-	if until > g.leased {
-		g.leased = until
-		n.do(Renew{Group: g.Name, Until: until})
-	}
+	n.extend(g, n.tx.status.Boot+n.cfg.Lease)
 }
 
 // leaseLength is the length in force: a longer one after a reload only when the peer has acknowledged the longer dead time.
@@ -108,13 +98,7 @@ func (n *Node) renewLeaving(g *group) {
 	if p.name != "" && p.life != lifeLeft && p.lastHeard > g.since.Mono-n.cfg.Deadtime { // not one that was gone before the stop began
 		until = min(until, n.now.Boot-(n.now.Mono-p.lastHeard)+n.leaseLength())
 	}
-	if capped, ok := n.unheardUntil(); ok {
-		until = min(until, capped)
-	}
-	if until > g.leased {
-		g.leased = until
-		n.do(Renew{Group: g.Name, Until: until})
-	}
+	n.extend(g, until)
 }
 
 // renewAll follows every heartbeat.
@@ -150,6 +134,22 @@ func (n *Node) shortenLeases() {
 			g.leased = max(capped, 1)
 			n.do(Renew{Group: g.Name, Until: g.leased})
 		}
+	}
+}
+
+// bounded is until, or sooner where the peer may not hear this node.
+func (n *Node) bounded(until time.Duration) time.Duration {
+	if capped, ok := n.unheardUntil(); ok {
+		return min(until, capped)
+	}
+	return until
+}
+
+// extend has a lease that is in force last until then, where that is longer.
+func (n *Node) extend(g *group, until time.Duration) {
+	if until = n.bounded(until); until > g.leased {
+		g.leased = until
+		n.do(Renew{Group: g.Name, Until: until})
 	}
 }
 

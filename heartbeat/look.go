@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -160,17 +161,9 @@ func (n *Node) tells(p *ping) bool {
 
 // pingsLost tells whether every ping target that says anything fell silent.
 func (n *Node) pingsLost() bool {
-	lost := false
-	for _, p := range n.pings {
-		if !n.tells(p) {
-			continue
-		}
-		if n.now.Mono-p.lastHeard < n.isolationWindow() || p.unanswered < echoesWanted {
-			return false
-		}
-		lost = true
-	}
-	return lost
+	return n.unanswered() && !slices.ContainsFunc(n.pings, func(p *ping) bool {
+		return n.tells(p) && n.now.Mono-p.lastHeard < n.isolationWindow()
+	})
 }
 
 // isolationWindow is the silence that counts: the lease, or the dead time where there is none.

@@ -37,8 +37,10 @@ type mirroring struct {
 }
 
 // directLate tells whether every link between the nodes is silent for longer than a heartbeat takes.
-func (n *Node) directLate() bool {
-	return n.now.Mono >= n.peer.lastDirect+n.cfg.Keepalive+max(n.cfg.Keepalive/5, 2*time.Millisecond)
+func (n *Node) directLate() bool { return n.now.Mono >= n.directLateAt() }
+
+func (n *Node) directLateAt() time.Duration {
+	return n.peer.lastDirect + n.cfg.Keepalive + max(n.cfg.Keepalive/5, 2*time.Millisecond)
 }
 
 // mirrorRhythm is the time between two messages by way of mirrors where nothing else connects the nodes.
@@ -69,7 +71,7 @@ func (n *Node) mirrorDeadline(sooner func(time.Duration)) {
 		return
 	}
 	if !n.directLate() {
-		sooner(n.peer.lastDirect + n.cfg.Keepalive + max(n.cfg.Keepalive/5, 2*time.Millisecond))
+		sooner(n.directLateAt())
 	}
 }
 

@@ -28,7 +28,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"renew the lease of a node without a carrier", "lease.go", "if n.isolation.noCarrier != \"\" {", "if false {"},
 	{"call the peer dead while mute", "membership.go", "if n.mute && p.life == lifeAlive {", "if false {"},
 	{"no certainty although there is a device", "fence.go", "		return n.peerHarmless()\n", "		return true\n"},
-	{"a lease longer than the dead time", "lease.go", "until := n.lastSaid() + n.leaseLength()", "until := n.lastSaid() + 2*n.leaseLength()"},
+	{"a lease longer than the dead time", "lease.go", "n.bounded(n.lastSaid() + n.leaseLength())", "n.bounded(n.lastSaid() + 2*n.leaseLength())"},
 	{"a lease that goes on unheard", "lease.go", "p.hello.heard <= n.cfg.Keepalive*3/2 {", "true || p.hello.heard <= n.cfg.Keepalive*3/2 {"},
 	{"a lease that is not shortened at once", "lease.go", "		if g.leased > capped {", "		if false {"},
 	{"answer again without asking", "lease.go", "	if n.cfg.Lease == 0 || silent < n.cfg.Lease {", "	if true {"},

@@ -225,8 +225,7 @@ func (n *Node) prepared(g *group) bool {
 	}
 	g.prepBy = n.now.Mono + preparePatience
 	if g.prep == 0 {
-		g.prep = n.op()
-		n.do(Prepare{Op: g.prep, Group: g.Name})
+		n.prepare(g, 0)
 	}
 	return false
 }

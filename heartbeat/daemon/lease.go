@@ -165,10 +165,14 @@ func (l *leases) routes(g haresources.Group, places []haresources.Location, take
 	return list
 }
 
+func hasRuleset(g haresources.Group) bool {
+	return slices.ContainsFunc(g.Resources, func(r haresources.Resource) bool { return r.Name == "Firewall" })
+}
+
 // forwardsBetween lists the interfaces between which a group forwards for others: one that has a ruleset, and addresses on several interfaces.
 // Where an address brings its own hardware address that tells what is forwarded, and the interface does not.
 func forwardsBetween(g haresources.Group, places []haresources.Location) (list []string) {
-	if !slices.ContainsFunc(g.Resources, func(r haresources.Resource) bool { return r.Name == "Firewall" }) {
+	if !hasRuleset(g) {
 		return nil
 	}
 	for _, p := range places {

@@ -58,6 +58,12 @@ func checkLease(c *config.Config) (faults fault.List) {
 	return faults
 }
 
+// withRuleset is the part of a table that may forward for others: its groups with a ruleset.
+func withRuleset(t haresources.Table) haresources.Table {
+	t.Groups = slices.DeleteFunc(slices.Clone(t.Groups), func(g haresources.Group) bool { return !hasRuleset(g) })
+	return t
+}
+
 // checkRouters says which groups forward by the same interface: the packets that come by it do not tell which group they are forwarded for, so
 // only the first one's forwarding ends with its lease.
 func checkRouters(c *config.Config, where locator) (faults fault.List) {
@@ -65,7 +71,7 @@ func checkRouters(c *config.Config, where locator) (faults fault.List) {
 		return nil
 	}
 	first := map[string]string{} // interface to group
-	for _, g := range c.Table.Groups {
+	for _, g := range withRuleset(c.Table).Groups {
 		places, err := where.Locations(context.Background(), g.Name)
 		if err != nil {
 			continue // told with the resource that cannot be placed

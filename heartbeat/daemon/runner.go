@@ -124,9 +124,11 @@ func checkHost(c *config.Config, p Paths) fault.List {
 	faults := c.CheckHost(config.Machine{Script: func(r haresources.Resource) fault.List { return agent.Check(r, env) }})
 	faults = append(faults, agent.CheckPrograms(env)...)
 	faults = append(faults, checkLease(c)...)
-	if m, err := haresources.New(c.Table, agent.Open(env), nil); err == nil { // what cannot be opened is told above
-		faults = append(faults, checkRouters(c, m)...)
-		m.Close()
+	if routers := withRuleset(c.Table); len(routers.Groups) > 1 {
+		if m, err := haresources.New(routers, agent.Open(env), nil); err == nil { // what cannot be opened is told above
+			faults = append(faults, checkRouters(c, m)...)
+			m.Close()
+		}
 	}
 	faults = append(faults, checkTiming(c, p)...)
 	return append(faults, checkDevices(c, p)...)
