@@ -210,7 +210,7 @@ func (n *Node) grant(which claim, seq uint64) {
 // prepareSet does what can be done of taking a set while the peer is still at its scripts: nobody misses anything yet.
 func (n *Node) prepareSet(which claim) {
 	for _, g := range n.groups {
-		if which&n.setOf(g) != 0 && g.mayPrepare() {
+		if which&n.setOf(g) != 0 && n.mayPrepare(g) {
 			n.prepare(g, 0)
 		}
 	}

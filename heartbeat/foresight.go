@@ -39,7 +39,7 @@ func (n *Node) foresee() {
 		return
 	}
 	for _, g := range n.groups {
-		if g.mayPrepare() && !g.failed && g.peerHold.runs() && g.foreseen != p.lastHeard {
+		if n.mayPrepare(g) && !g.failed && g.peerHold.runs() && g.foreseen != p.lastHeard {
 			g.foreseen = p.lastHeard
 			n.prepare(g, p.deadAt()-n.now.Mono)
 		}
@@ -49,9 +49,10 @@ func (n *Node) foresee() {
 	}
 }
 
-// mayPrepare tells whether a group can be prepared that this node does not have, and is not being.
-func (g *group) mayPrepare() bool {
-	return g.Prepares && g.hold == holdIdle && g.op == 0 && g.prep == 0
+// mayPrepare tells whether a group can be prepared that this node does not have, and is not being. A node that stops prepares nothing: it will not
+// take it, and what was made ready would be left behind.
+func (n *Node) mayPrepare(g *group) bool {
+	return g.Prepares && !n.stop.asked && g.hold == holdIdle && g.op == 0 && g.prep == 0
 }
 
 // prepare begins to prepare a group; within as in Prepare.

@@ -100,6 +100,7 @@ type machine struct {
 	newest    uint64        // generation and number of that news
 	started   time.Duration
 	requestID uint64
+	stopping  bool           // a polite stop was asked of this run
 	fenceOp   heartbeat.OpID // the attempt under way
 	resets    resets         // how often it had the other one reset
 	alarms    []heartbeat.Alarm
@@ -291,7 +292,7 @@ func (m *machine) start() {
 // kill ends the daemon without a word; what it started goes on running.
 func (m *machine) kill() {
 	m.remember()
-	m.node = nil
+	m.node, m.stopping = nil, false
 	m.tickID++
 	m.inbox, m.pending = nil, nil
 	clear(m.current)
@@ -433,6 +434,9 @@ func (m *machine) perform(a heartbeat.Action) {
 		running := m.runs[a.Group]
 		m.later(w.scriptTime(), func() { m.complete(heartbeat.Done{Op: a.Op, Running: running}) })
 	case heartbeat.Prepare:
+		if m.stopping {
+			w.violate("%s prepares %s although it stops", m.name, a.Group)
+		}
 		m.prepared = append(m.prepared, a.Group)
 		m.later(w.scriptTime(), func() { m.complete(heartbeat.Done{Op: a.Op}) })
 	case heartbeat.Fence:
@@ -600,6 +604,7 @@ func (m *machine) request(kind heartbeat.RequestKind, which string) {
 		return
 	}
 	m.requestID++
+	m.stopping = m.stopping || kind == heartbeat.RequestStop
 	m.w.logf("request %d %s on %s", kind, which, m.name)
 	m.step(heartbeat.Request{ID: m.requestID, Kind: kind, Which: which, By: "test"})
 }

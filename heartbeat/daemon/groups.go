@@ -162,7 +162,16 @@ func (g *groups) prepare(ctx context.Context, a heartbeat.Prepare) {
 	if err := m.Prepare(limited, group, mute); err != nil && ctx.Err() == nil {
 		g.log.Errorf("Resource group %s could not be prepared for its hand-over: %v", group, err)
 	}
-	g.standByIf(last, group, wait)
+	g.tasks.Go(func() {
+		select {
+		case <-time.After(wait):
+			g.makeStandby(g.calm, last, group)
+		case <-g.calm.Done(): // what was added mute would answer as soon as this program, and with it the lease, is gone
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), settlePatience)
+			defer cancel()
+			g.makeStandby(ctx, last, group)
+		}
+	})
 }
 
 // preparedAgain counts a preparation of a group. The returned function tells whether it is still the last one.
@@ -183,32 +192,28 @@ const standbyAfter = 250 * time.Millisecond
 
 // standBy makes a group ready for its next change, after a while.
 func (g *groups) standBy(group string, after time.Duration) {
-	g.standByIf(func() bool { return true }, group, after)
-}
-
-// standByIf is standBy where a condition holds after that while.
-func (g *groups) standByIf(still func() bool, group string, after time.Duration) {
-	m, ok := g.manager.(stander)
-	if !ok {
-		return
-	}
 	g.tasks.Go(func() {
 		select {
 		case <-time.After(after):
+			g.makeStandby(g.calm, func() bool { return true }, group)
 		case <-g.calm.Done():
-			return
-		}
-		if !still() {
-			return
-		}
-		err := m.Standby(g.calm, group)
-		if errors.Is(err, haresources.ErrNoGroup) {
-			return // a reload took it away meanwhile
-		}
-		if err != nil && g.calm.Err() == nil {
-			g.log.Errorf("Resource group %s is not ready for a takeover here: %v", group, err)
 		}
 	})
+}
+
+// makeStandby makes a group ready for its next change if a condition still holds, and undoes what was prepared where this node does not have it.
+func (g *groups) makeStandby(ctx context.Context, still func() bool, group string) {
+	m, ok := g.manager.(stander)
+	if !ok || !still() {
+		return
+	}
+	err := m.Standby(ctx, group)
+	if errors.Is(err, haresources.ErrNoGroup) {
+		return // a reload took it away meanwhile
+	}
+	if err != nil && ctx.Err() == nil {
+		g.log.Errorf("Resource group %s is not ready for a takeover here: %v", group, err)
+	}
 }
 
 // errSuperseded answers an Acquire that a Release overtook.

@@ -39,7 +39,8 @@ func (r *readied) Prepare(_ context.Context, _ string, _ func(netip.Addr) bool) 
 }
 
 // TestPreparationIsUndone: after fifteen seconds where somebody asked for the takeover, soon after the time in which the silent peer would have
-// died; and not while a later preparation stands.
+// died; not while a later preparation stands; and at
+// once where the program ends: addresses that were added mute answer when the lease that keeps them so is gone.
 func TestPreparationIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &readied{begin: time.Now()}
@@ -62,8 +63,10 @@ func TestPreparationIsUndone(t *testing.T) {
 		time.Sleep(time.Second)
 		prepare(500 * time.Millisecond)
 		time.Sleep(10 * time.Second)
+		prepare(0)
+		time.Sleep(time.Second)
 		g.end()
-		want := "0s prepare, 15s standby, 20s prepare, 21s prepare, 23.5s standby"
+		want := "0s prepare, 15s standby, 20s prepare, 21s prepare, 23.5s standby, 31s prepare, 32s standby"
 		if got := strings.Join(r.calls, ", "); got != want {
 			t.Errorf("%s; want %s", got, want)
 		}
