@@ -8,7 +8,8 @@
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes; every command with groups on both; every medium,
 #                           key method, framing and compression; ping nodes and fencing devices
 #   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node before its peer serves, an NFS pair loses nothing
-#   make full               the long version of test: soak, simulation, interop five times
+#                           ($(JOBS) pairs at once; OPTIONS=--busy keeps every core busy meanwhile)
+#   make full               the long version of test: soak, simulation, interop five times and once on a busy machine
 #   make bench, make fuzz, make clean
 
 SHELL := bash
@@ -22,6 +23,8 @@ COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)$(shell git diff --quie
 LDFLAGS := -s -w -X hapair/heartbeat/daemon.Version=$(VERSION)$(if $(COMMIT),+$(COMMIT))
 FUZZTIME ?= 20s
 REPEAT ?= 20
+JOBS ?= 4
+OPTIONS ?=
 PAIR := testdata/cluster/two-links
 PINGING := uplink-lost,uplink-standby,ping-lost-both
 COMMANDS := standby-all,standby-local,standby-foreign,standby-failback,standby-idle,takeover-all,takeover-local,takeover-foreign,takeover-failback,takeover-idle,there-and-back
@@ -56,7 +59,7 @@ fuzz:
 
 # All of it, whatever of it fails: a matrix with holes tells more than half of one.
 interop: build tools
-	@failed=; run() { echo "== $$*"; bin/heartbeat rehearse --brief --impl all "$$@" || failed=1; }; \
+	@failed=; run() { echo "== $$*"; bin/heartbeat rehearse --brief --impl all --jobs $(JOBS) $(OPTIONS) "$$@" || failed=1; }; \
 	run --scenario all $(PAIR); \
 	run --scenario $(COMMANDS),$(BOTH) testdata/cluster/active-active; \
 	run --scenario $(PINGING) testdata/cluster/uplink; \
@@ -72,6 +75,7 @@ vm: build
 full: test interop vm
 	SIM_SEEDS=100000 $(GO) test -timeout 2h -run 'TestSimulation|TestNoFenceLoop' -v ./heartbeat | tail -n 8
 	for round in 2 3 4 5; do $(MAKE) --no-print-directory interop; done
+	$(MAKE) --no-print-directory interop OPTIONS=--busy
 	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
 	bin/heartbeat rehearse --brief --repeat 5 --scenario $(FENCING) testdata/cluster/fencing
 	bin/heartbeat rehearse --brief --repeat 5 --scenario $(PINGING) testdata/cluster/uplink

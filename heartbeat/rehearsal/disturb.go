@@ -109,11 +109,17 @@ func filterBridges(rules string) error {
 	return nil
 }
 
-// doBusy runs an endless loop on each core, at normal priority, for a while.
+// doBusy keeps every core busy for a while.
 func doBusy(ctx context.Context, r *run, _ int, s step) error {
-	var wait sync.WaitGroup
 	ctx, cancel := context.WithTimeout(ctx, s.span.of(r.timing))
 	defer cancel()
+	keepBusy(ctx)
+	return nil
+}
+
+// keepBusy runs an endless loop on each core, at normal priority, until ctx ends.
+func keepBusy(ctx context.Context) {
+	var wait sync.WaitGroup
 	for range runtime.NumCPU() {
 		wait.Go(func() {
 			runtime.LockOSThread() // the child dies with the thread that made it
@@ -124,7 +130,6 @@ func doBusy(ctx context.Context, r *run, _ int, s step) error {
 		})
 	}
 	wait.Wait()
-	return nil
 }
 
 // floodRate is how many garbage frames are sent every ten milliseconds to each destination.

@@ -7,10 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
-
-	"hapair/heartbeat/rehearsal/lab"
 )
 
 // Options says what to rehearse.
@@ -25,8 +22,10 @@ type Options struct {
 	Lasting     time.Duration     // how long trials last in which nothing may happen (loss, busy cores, idle); 0: as they say
 	Frames      bool              // report frames that the nodes sent
 	RealScripts bool              // run the resource scripts of Dir, not stand-ins
+	Jobs        int               // how many performances at once; 0 is one after the other. What loads the whole machine comes last then, alone
+	Busy        bool              // keep every core busy with something else meanwhile
 	Started     func(scenario string, implementations [2]string, repetition int)
-	Ended       func(Run) // each performance, as soon as it ends
+	Ended       func(Run) // each performance, as soon as it ends; where there are several at once, Started is called just before it
 }
 
 // Scenario is the name of something that can be rehearsed, and a line about it.
@@ -65,43 +64,22 @@ func Rehearse(ctx context.Context, o Options) (Report, error) {
 			return report, err
 		}
 	}
+	all, err := o.plan(chosen, pairs)
+	if err != nil {
+		return report, err
+	}
+	if err := o.performAll(ctx, all); err != nil {
+		return report, err
+	}
+	for _, p := range all {
+		report.enter(p)
+	}
 	for _, impls := range pairs {
-		j, err := o.job(impls)
-		if err != nil {
-			return report, err
-		}
 		for _, s := range chosen {
-			j.Scenario = s.name
-			wirings := o.Wirings
-			if len(wirings) == 0 {
-				wirings = []string{""}
-			}
-			for _, j.Wiring = range wirings {
-				if err := o.repeat(ctx, j, &report); err != nil {
-					return report, err
-				}
-			}
 			report.summarise(s, impls)
 		}
 	}
 	return report, nil
-}
-
-// repeat performs one job as often as was asked for.
-func (o Options) repeat(ctx context.Context, j job, report *Report) error {
-	for repetition := range max(1, o.Repeat) {
-		if o.Started != nil {
-			o.Started(j.Scenario, j.Implementations, repetition)
-		}
-		skipped, err := j.enter(ctx, report)
-		if err != nil || skipped {
-			return err
-		}
-		if o.Ended != nil {
-			o.Ended(report.Runs[len(report.Runs)-1])
-		}
-	}
-	return nil
 }
 
 // job is what all performances of a pair have in common.
@@ -130,30 +108,6 @@ func (o Options) job(impls [2]string) (job, error) {
 		keys.Close()
 	}
 	return j, nil
-}
-
-// enter performs the job in a fresh laboratory and adds what comes of it to the report.
-func (j job) enter(ctx context.Context, report *Report) (skipped bool, err error) {
-	var c collector
-	if err := lab.Enter(ctx, programName, j, c.line); err != nil {
-		return false, err
-	}
-	for _, n := range c.notices {
-		if !slices.Contains(report.Notices, n) {
-			report.Notices = append(report.Notices, n)
-		}
-	}
-	if c.skip != "" {
-		report.Skipped = append(report.Skipped, Skip{Scenario: j.Scenario, Wiring: j.Wiring, Implementations: j.Implementations, Reason: c.skip})
-		return true, nil
-	}
-	result := c.result()
-	if result == nil {
-		return false, errors.New("the laboratory ended without a result")
-	}
-	report.Runs = append(report.Runs, *result)
-	report.Passed = report.Passed && result.Passed
-	return false, nil
 }
 
 // summarise adds the figures of all performances of one scenario.

@@ -164,3 +164,17 @@ func TestControl(t *testing.T) {
 		}
 	}
 }
+
+// TestAtOnce performs several scenarios at once and has them in the report in the order asked for.
+func TestAtOnce(t *testing.T) {
+	var ended []string
+	report := rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Scenarios: []string{"partition-short", "both-start"}, Repeat: 2, Jobs: 3,
+		Ended: func(r rehearsal.Run) { ended = append(ended, r.Scenario) }})
+	var order []string
+	for _, r := range report.Runs {
+		order = append(order, r.Scenario)
+	}
+	if got := strings.Join(order, " "); got != "partition-short partition-short both-start both-start" || len(ended) < 4 {
+		t.Errorf("the report has %s, told were %q", got, ended)
+	}
+}

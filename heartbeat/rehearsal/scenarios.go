@@ -16,6 +16,7 @@ const (
 	theirMove    = 15 * time.Second       // theirs: the shell scripts of a takeover, on a busy machine
 	theirFailure = 45 * time.Second       // theirs: thirty seconds of nothing after a failed start, and scripts
 	theirSplit   = 60 * time.Second       // theirs: both nodes drop everything, restart, wait and begin anew
+	theirRestart = 25 * time.Second       // theirs: a node that heard one that was dead restarts, and both settle who has what
 )
 
 // afterDeath bounds a takeover from a node that fell silent.
@@ -90,11 +91,11 @@ func dying() []scenario {
 		{name: "freeze-short", about: "every process of the active node stands still for half a deadtime", phases: []phase{
 			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 0.5}}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "freeze-long", about: "every process of the active node stands still for two seconds more than its deadtime", phases: []phase{
-			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
+			{name: "freeze", steps: []step{{do: freeze, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second}, holdTheirs: span{plus: theirRestart},
 				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: withTheir}}},
 		{name: "debugged", about: "the active node's daemon is held by a debugger for two seconds more than its deadtime", needs: oursActive, phases: []phase{
-			{name: "hold", steps: []step{{do: debugIt, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
-				outage: afterDeath(), dual: single()}}},
+			{name: "hold", steps: []step{{do: debugIt, on: active, span: span{deadtimes: 1, plus: 2 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second}, holdTheirs: span{plus: theirRestart},
+				outage: limits{ours: afterDeath().ours, theirs: within(theirSplit)}, dual: single(), anyNode: withTheir}}},
 		{name: "starved", about: "the active node has no memory left for ten seconds, and kills one program after the other", needs: oursBoth | memoryLimits, phases: []phase{
 			{name: "starve", steps: []step{{do: starve, on: active, span: span{lasting: 10 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
 				dual: single(), anyNode: always}}}, // how long the kernel holds the daemon up is its own affair
@@ -169,11 +170,12 @@ func failing() []scenario {
 		{name: "partition", about: "all links between the nodes fail for longer than deadtime, then heal; nobody connects them, but clients reach both", set: noMirrors, phases: []phase{
 			{name: "partition", steps: []step{{do: partition, on: both, span: span{deadtimes: 2, plus: time.Second}}}, mayStay: always, apart: true,
 				outage: limits{ours: within(hiccup)}, moves: 1},
-			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, anyNode: always,
+			{name: "heal", steps: []step{{do: heal, on: both}}, hold: span{plus: 3 * time.Second}, holdTheirs: span{plus: theirRestart}, anyNode: always,
 				outage: limits{ours: &bound{span: span{plus: hiccup}, median: &span{plus: planned}}, theirs: within(theirSplit)}, moves: 1}}},
 		{name: "one-way", about: "nothing that the active node sends reaches the other one, for three seconds more than deadtime", needs: packetLoss, phases: []phase{
 			{name: "mute", steps: []step{{do: mute, on: active, what: "100", span: span{deadtimes: 1, plus: 3 * time.Second}}}, hold: span{deadtimes: 1, plus: 2 * time.Second},
-				outage: limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: always, moves: 1}}},
+				holdTheirs: span{plus: theirRestart},
+				outage:     limits{ours: deadtimes(1, hiccup), theirs: within(theirSplit)}, dual: single(), anyNode: always, moves: 1}}},
 		{name: "takeover-fails", about: "a resource cannot be started by the node that is told to take over: the group runs whole on the other one again",
 			needs: failingStart, set: map[string]string{"auto_failback": "off"}, phases: []phase{
 				{name: "takeover", steps: []step{{do: failStarts, on: standby}, {do: takeOver, on: standby, what: "all"}}, hold: span{plus: 3 * time.Second}, holdTheirs: span{plus: theirFailure},
@@ -211,7 +213,7 @@ func enduring() []scenario {
 			{name: "loss", steps: []step{{do: beginLoss, on: both, what: "30"}, {do: watchQuietly, on: both, span: span{plus: 2 * time.Second}}}, outage: undisturbed(), dual: single()},
 			{name: "cut", steps: []step{{do: powerCut, on: active}}, hold: span{deadtimes: 1}, outage: afterDeath(), dual: single()}}},
 		{name: "busy", about: "every core is kept busy for ten seconds", phases: hog},
-		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: garbage, needs: oursActive},
+		{name: "flood", about: "the heartbeat port is flooded with garbage for five seconds", phases: garbage, needs: oursBoth}, // linux-ha logs every frame, and dies of it
 	}
 }
 

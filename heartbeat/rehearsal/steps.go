@@ -16,6 +16,7 @@ import (
 type verb struct {
 	words   string // for the time line; %[1]s is the node, %[2]s the argument, %[3]s how long
 	do      func(ctx context.Context, r *run, node int, s step) error
+	loads   bool // every core of the machine
 	predict func(m *model, node int, s step)
 }
 
@@ -59,10 +60,10 @@ var (
 	heal       = verb{words: "connect all links again", do: doPlugAll}
 	lose       = verb{words: "lose %[2]s %% of all frames between the nodes for %[3]s", do: doLose}
 	beginLoss  = verb{words: "lose %[2]s %% of all frames between the nodes from now on", do: doBeginLoss}
-	loseBusy   = verb{words: "lose %[2]s %% of all frames between the nodes, and keep every core busy, for %[3]s", do: doLoseBusy}
+	loseBusy   = verb{words: "lose %[2]s %% of all frames between the nodes, and keep every core busy, for %[3]s", do: doLoseBusy, loads: true}
 	mute       = verb{words: "lose everything that %[1]s sends to the other node, for %[3]s", do: doLose}
-	busy       = verb{words: "keep every core busy for %[3]s", do: doBusy}
-	flood      = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood}
+	busy       = verb{words: "keep every core busy for %[3]s", do: doBusy, loads: true}
+	flood      = verb{words: "flood the heartbeat port with garbage for %[3]s", do: doFlood, loads: true}
 	failStarts = verb{words: "make the last resource of the first group fail to start on %[1]s", do: doFailStarts, predict: func(m *model, node int, _ step) {
 		if node != nobody && len(m.pair.groups) > 0 {
 			m.unfit[m.pair.groups[0].Name] = node

@@ -1,0 +1,138 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"hapair/heartbeat/rehearsal/lab"
+)
+
+// performance is one scenario on one pair, once, and what came of it.
+type performance struct {
+	job        job
+	repetition int
+	alone      bool // nothing else may be performed meanwhile
+
+	run     *Run   // nil where it was skipped
+	skip    string // why
+	notices []string
+}
+
+// plan lists all performances in the order of the report.
+func (o Options) plan(chosen []scenario, pairs [][2]string) (all []*performance, err error) {
+	wirings := o.Wirings
+	if len(wirings) == 0 {
+		wirings = []string{""}
+	}
+	for _, impls := range pairs {
+		j, err := o.job(impls)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range chosen {
+			j.Scenario = s.name
+			for _, j.Wiring = range wirings {
+				for repetition := range max(1, o.Repeat) {
+					all = append(all, &performance{job: j, repetition: repetition, alone: o.Jobs > 1 && s.fillsMachine()})
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// fillsMachine tells that a scenario disturbs, or is about, everything on the machine: what else is performed meanwhile would be judged by it, or it by that.
+func (s scenario) fillsMachine() bool {
+	return s.measuresCost() || s.needs&memoryLimits != 0 || slices.ContainsFunc(s.phases, func(p phase) bool {
+		return slices.ContainsFunc(p.steps, func(s step) bool { return s.do.loads })
+	})
+}
+
+// performAll performs several at once where that was asked for; what must be alone comes last.
+func (o Options) performAll(ctx context.Context, all []*performance) error {
+	if o.Busy {
+		busy, stop := context.WithCancel(ctx)
+		var wait sync.WaitGroup
+		wait.Go(func() { keepBusy(busy) })
+		defer wait.Wait()
+		defer stop()
+	}
+	if err := o.performThose(ctx, all, false, max(1, o.Jobs)); err != nil {
+		return err
+	}
+	return o.performThose(ctx, all, true, 1)
+}
+
+// performThose performs those that must be alone, or those that need not, so many at once.
+func (o Options) performThose(ctx context.Context, all []*performance, alone bool, atOnce int) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(atOnce)
+	var telling sync.Mutex
+	for _, p := range all {
+		if p.alone != alone {
+			continue
+		}
+		work.Go(func() error {
+			if atOnce == 1 {
+				o.tellStarted(p)
+			}
+			if err := p.perform(ctx); err != nil || p.run == nil {
+				return err
+			}
+			telling.Lock()
+			defer telling.Unlock()
+			if atOnce > 1 {
+				o.tellStarted(p)
+			}
+			if o.Ended != nil {
+				o.Ended(*p.run)
+			}
+			return nil
+		})
+	}
+	return work.Wait()
+}
+
+func (o Options) tellStarted(p *performance) {
+	if o.Started != nil {
+		o.Started(p.job.Scenario, p.job.Implementations, p.repetition)
+	}
+}
+
+// perform performs it in a fresh laboratory.
+func (p *performance) perform(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var c collector
+	if err := lab.Enter(ctx, programName, p.job, c.line); err != nil {
+		return err
+	}
+	p.notices, p.skip, p.run = c.notices, c.skip, c.result()
+	if p.skip == "" && p.run == nil {
+		return errors.New("the laboratory ended without a result")
+	}
+	return nil
+}
+
+// enter adds what came of a performance to the report.
+func (r *Report) enter(p *performance) {
+	for _, n := range p.notices {
+		if !slices.Contains(r.Notices, n) {
+			r.Notices = append(r.Notices, n)
+		}
+	}
+	if p.run == nil {
+		s := Skip{Scenario: p.job.Scenario, Wiring: p.job.Wiring, Implementations: p.job.Implementations, Reason: p.skip}
+		if !slices.Contains(r.Skipped, s) {
+			r.Skipped = append(r.Skipped, s)
+		}
+		return
+	}
+	r.Runs = append(r.Runs, *p.run)
+	r.Passed = r.Passed && p.run.Passed
+}
