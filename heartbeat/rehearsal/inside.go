@@ -31,6 +31,7 @@ type job struct {
 	Lasting         time.Duration
 	Frames          bool
 	Wiring          string
+	Sharing         bool // other performances share the machine
 }
 
 // programName names the inside of a rehearsal to the laboratory.
@@ -87,9 +88,9 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 	if err := w.build(ctx, impls); err != nil {
 		return err
 	}
-	if s.measuresCost() {
+	if period := j.period(s); period > 0 {
 		for _, c := range w.clients {
-			c.echo.SetPeriod(quietPeriod)
+			c.echo.SetPeriod(period)
 		}
 	}
 	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair)}
@@ -107,8 +108,23 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 }
 
 // quietPeriod is the time between two questions of a client where the daemons' cost is measured: at one a millisecond a
-// good part of what the kernel puts to a daemon's account is answering the client.
-const quietPeriod = 10 * time.Millisecond
+// good part of what the kernel puts to a daemon's account is answering the client. sharedPeriod is it where several pairs share the machine: asking and
+// answering every millisecond takes a tenth of a core for each.
+const (
+	quietPeriod  = 10 * time.Millisecond
+	sharedPeriod = 2 * time.Millisecond
+)
+
+// period is the time between two questions of a client; 0 is the usual millisecond.
+func (j job) period(s scenario) time.Duration {
+	switch {
+	case s.measuresCost():
+		return quietPeriod
+	case j.Sharing:
+		return sharedPeriod
+	}
+	return 0
+}
 
 // measuresCost says whether a phase is about what the daemons use.
 func (s scenario) measuresCost() bool {

@@ -34,10 +34,10 @@ func (o Options) plan(chosen []scenario, pairs [][2]string) (all []*performance,
 			return nil, err
 		}
 		for _, s := range chosen {
-			j.Scenario = s.name
+			j.Scenario, j.Sharing = s.name, o.Jobs > 1 && !s.fillsMachine()
 			for _, j.Wiring = range wirings {
 				for repetition := range max(1, o.Repeat) {
-					all = append(all, &performance{job: j, repetition: repetition, alone: o.Jobs > 1 && s.fillsMachine()})
+					all = append(all, &performance{job: j, repetition: repetition, alone: o.Jobs > 1 && !j.Sharing})
 				}
 			}
 		}

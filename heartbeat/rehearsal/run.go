@@ -165,6 +165,8 @@ func (r *run) acceptable(p phase, s *service, held int) bool {
 	switch {
 	case owner == nobody:
 		return held == 0
+	case p.anyNode.in(r.impls) && p.mayStay.in(r.impls):
+		return held != 0
 	case p.anyNode.in(r.impls):
 		return held == 1 || held == 2
 	case p.mayStay.in(r.impls):

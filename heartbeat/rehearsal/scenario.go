@@ -107,6 +107,7 @@ const (
 	oursOnly    pairs = 1 << iota // both nodes run hapair
 	withTheir                     // one node, or both, run linux-ha
 	theirActive                   // the first node, which is the active one, runs linux-ha
+	theirsOnly                    // both nodes run linux-ha
 	always      = oursOnly | withTheir
 )
 
@@ -115,10 +116,7 @@ func (p pairs) in(impls [2]string) bool {
 	if impls == [2]string{Hapair, Hapair} {
 		return p&oursOnly != 0
 	}
-	if p&theirActive != 0 && impls[0] == LinuxHA {
-		return true
-	}
-	return p&withTheir != 0
+	return p&withTheir != 0 || p&theirActive != 0 && impls[0] == LinuxHA || p&theirsOnly != 0 && impls == [2]string{LinuxHA, LinuxHA}
 }
 
 // limits are bounds by who does the work; a nil bound is measured and reported but not judged.

@@ -197,6 +197,7 @@ func enduring() []scenario {
 	lossBusy[0].outage = limits{}
 	half := nothing(lose, "50", span{lasting: 20 * time.Second})
 	half[0].outage, half[0].anyNode, half[0].moves = limits{ours: deadtimes(1, hiccup)}, always, 1
+	half[0].mayStay = theirsOnly // two of linux-ha may both keep what either took
 	hog := nothing(busy, "", span{lasting: 10 * time.Second})
 	hog[0].outage = limits{}
 	garbage := nothing(flood, "", span{plus: 5 * time.Second})
