@@ -137,6 +137,7 @@ func (n *Node) classicMessage(m wire.Message) bool {
 		n.send(answer)
 	case typeRepnodes:
 		c.answered = true
+		n.look.answer(n.now.Mono + n.cfg.Keepalive)
 	case typeShutdone:
 		n.classicLeft()
 	case typeStarting, typeResource, typeAsk, typeTakeover, typeIPRequest, typeIPResponse, typeStonith:

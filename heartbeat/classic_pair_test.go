@@ -317,6 +317,46 @@ func TestMixedPrepares(t *testing.T) {
 	}
 }
 
+// TestMixedLook has Linux-HA, which holds everything, fall silent. If nobody answers for its addresses any more they are taken when its dead time is over;
+// if somebody does it is asked once more, and its addresses are taken fifty milliseconds later with an alarm, unless it answers.
+func TestMixedLook(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		silent func(s *stage)
+		least  time.Duration // from the beginning of the silence until ours takes everything; 0: it does not
+		alarm  bool
+	}{
+		{"power cut", func(s *stage) { s.theirs.powerCut() }, 1800 * time.Millisecond, false},
+		{"daemon killed", func(s *stage) { s.theirs.kill() }, 1850 * time.Millisecond, true},
+		{"heard again at the last moment", func(s *stage) {
+			s.cut(false, s.theirs)
+			s.at(1901*time.Millisecond, func() { s.cut(true, s.theirs) }) // a heartbeat was lost just before, the next is to come 200 ms later
+		}, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, 1, heartbeat.FailbackOff)
+			s.cfg.Look, s.theirs.leaseless = true, true
+			s.theirs.start()
+			s.pass(20 * time.Second)
+			s.ours.start()
+			s.pass(5 * time.Second)
+			s.on(s.theirs.name, s.theirs.name)
+			s.pass(100 * time.Millisecond)
+			begun, taken := s.now, time.Duration(0)
+			c.silent(s)
+			for s.now < begun+5*time.Second && taken == 0 {
+				s.pass(time.Millisecond)
+				if s.ours.runs[s.cfg.Groups[0].Name] {
+					taken = s.now - begun
+				}
+			}
+			if alarm := lastOf(s.ours.alarms, "look"); (alarm != "") != c.alarm || (taken == 0) != (c.least == 0) || taken < c.least || taken > c.least+350*time.Millisecond {
+				t.Errorf("taken after %v, want %v or a little more; alarm %q\n%s", taken, c.least, alarm, tail(s.world))
+			}
+		})
+	}
+}
+
 // afterRequest is where both groups belong when each ran on its own node before. A Linux-HA node takes the word failback of another one's
 // hb_takeover for all.
 func afterRequest(s *stage, asks int, kind heartbeat.RequestKind, which string) (first, second string) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"hapair/heartbeat/wire"
 )
 
 // Look before you leap: before a node takes over from a silent peer it asks on the service network whether that peer still answers for its
@@ -18,6 +20,7 @@ type looking struct {
 	answered bool          // the peer still answers
 	due      time.Duration // when to look again
 	failures int           // how often in a row nobody could be asked
+	probed   bool          // a silent Linux-HA peer whose addresses still answer was asked whether its daemon lives
 }
 
 // A look that fails tells nothing: it is tried again, so often, and so much later.
@@ -25,6 +28,9 @@ const (
 	looksTried = 5
 	lookAgain  = 20 * time.Millisecond
 )
+
+// classicReply is how long a silent Linux-HA peer whose addresses still answer has for its answer to reqnodes, which it gives at once.
+const classicReply = 50 * time.Millisecond
 
 // alarmLook is the key of the alarm about a silent peer that still answers.
 const alarmLook = "look"
@@ -36,7 +42,7 @@ func (n *Node) endLook(done bool) {
 }
 
 func (l *looking) deadlines(sooner func(time.Duration)) {
-	if (l.answered || l.failures > 0) && l.op == 0 && !l.done {
+	if l.op == 0 && !l.done {
 		sooner(l.due)
 	}
 }
@@ -48,7 +54,7 @@ func (n *Node) free() bool {
 		return true
 	}
 	l.done = false
-	if p.lastHeard != never && (p.kind != kindOurs || !p.leased) {
+	if p.lastHeard != never && p.kind != kindClassic && (p.kind != kindOurs || !p.leased) {
 		return true
 	}
 	if l.op != 0 || n.now.Mono < l.due {
@@ -77,6 +83,10 @@ func (n *Node) looked(ev Looked) {
 	l.op = 0
 	if n.looksAhead(ev) {
 		l.due = n.peer.deadAt()
+		return
+	}
+	if n.peer.kind == kindClassic && (ev.Answered || ev.Foreign != "") {
+		n.lookedAtClassic(ev.Foreign)
 		return
 	}
 	if n.cfg.Fencing && n.peer.lastHeard == never && ev.Foreign != "" {
@@ -108,6 +118,35 @@ func (n *Node) looked(ev Looked) {
 		n.transition(Crit, "it still answers for its addresses on the service network",
 			"The heartbeat links to %s are broken, the node is not: nothing is taken over. Mend the links", n.peer.name)
 		n.alarm(alarmLook, fmt.Sprintf("the heartbeat links to %s are broken, the node is not: it still answers for its addresses on the service network, and nothing is taken over; mend the links", n.peer.name))
+	}
+}
+
+// lookedAtClassic decides about a silent Linux-HA peer whose addresses still answer. It has no lease: that they do says nothing of its daemon. So it is
+// asked for something that it answers at once, by a signed message, and if nothing comes its resources are taken as Linux-HA takes them. Both may
+// answer then, which only a person or a fencing device can end.
+func (n *Node) lookedAtClassic(who string) {
+	l, name := &n.look, n.peer.name
+	if !l.probed {
+		l.probed, l.due = true, n.now.Mono+classicReply
+		ask := wire.New(typeReqnodes)
+		ask.Add("dest", name)
+		n.send(ask)
+		return
+	}
+	if who == "" {
+		who = "its own hardware address answers"
+	}
+	text := fmt.Sprintf("%s (Linux-HA) is silent, but something still answers for its addresses, which are taken all the same: BOTH nodes may answer until its services are "+
+		"stopped or it is switched off. It has no lease; only a fencing device prevents this", name)
+	n.transition(Crit, who+"; no heartbeat came, nor an answer to a question", "%s", text)
+	n.alarm(alarmLook, text)
+	l.done, l.at = true, n.now.Mono
+}
+
+// answer takes a silent Linux-HA peer's answer to that question: it lives, and by then is heard from or asked again.
+func (l *looking) answer(again time.Duration) {
+	if l.probed && !l.done {
+		l.probed, l.due = false, again
 	}
 }
 

@@ -101,6 +101,7 @@ type machine struct {
 	started   time.Duration
 	requestID uint64
 	stopping  bool           // a polite stop was asked of this run
+	leaseless bool           // it answers for what it runs, whatever becomes of its daemon
 	fenceOp   heartbeat.OpID // the attempt under way
 	resets    resets         // how often it had the other one reset
 	alarms    []heartbeat.Alarm
@@ -611,7 +612,7 @@ func (m *machine) request(kind heartbeat.RequestKind, which string) {
 
 // answers tells whether clients get answers for a group from this machine.
 func (m *machine) answers(group string) bool {
-	return m.powered && m.detached == 0 && m.runs[group] && m.until[group] > m.clock().Boot
+	return m.powered && m.detached == 0 && m.runs[group] && (m.leaseless || m.until[group] > m.clock().Boot)
 }
 
 // checkAnswers is the invariant of the lease: never two nodes answering for one group.
