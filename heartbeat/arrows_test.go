@@ -60,6 +60,7 @@ var homes = map[string][]string{
 	"github.com/vishvananda/netlink": {"heartbeat/host", "heartbeat/rehearsal/lab"},
 	"github.com/vishvananda/netns":   {"heartbeat/host", "heartbeat/rehearsal/lab"},
 	"golang.org/x/net":               {"heartbeat/host"},
+	"golang.org/x/sync":              {"heartbeat/rehearsal"},
 }
 
 func TestArrows(t *testing.T) {
