@@ -42,7 +42,7 @@ var excuses = []excuse{
 	{regexp.MustCompile(`unknown directive|Configuration error`), []string{"reload-broken"}, "its files are wrong"},
 	{regexp.MustCompile(`start of "|Giving up resource group|cannot run here`), []string{"start-fails", "takeover-fails"}, "a resource was told to fail"},
 	{regexp.MustCompile(`This node lets go of everything \(stood still`), nil, "the machine that plays everything was held up: what it says is of itself"},
-	{regexp.MustCompile(`Both (machines|nodes) (own|hold)|Letting go of`), []string{"partition", "one-way", "freeze-long", "debugged", "daemon-killed", "loss-half"}, "both had it, as they must or may here"},
+	{regexp.MustCompile(`Both (machines|nodes) (own|hold)|Letting go of`), []string{"partition", "one-way", "freeze-long", "debugged", "daemon-killed", "loss-", "busy"}, "both had it, as they must or may here"},
 	{regexp.MustCompile(`is silent, but something still answers`), []string{"partition", "one-way", "freeze-long", "daemon-killed", "loss-half"}, "it is so: Linux-HA has no lease"},
 	{regexp.MustCompile(`Late heartbeat|returning after partition`), []string{"partition-", "partition", "one-way", "freeze-", "debugged", "loss-", "cut-in-loss", "busy", "uplink-", "ping-lost-both"},
 		"the nodes did not hear each other, or a ping node, for longer than deadtime"},
