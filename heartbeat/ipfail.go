@@ -37,12 +37,14 @@ type ipfail struct {
 	giving       bool          // it has been tried; done when nothing is left here, and what a person brings back stays
 	joined       bool          // the ipfail of a Linux-HA peer has been told that there is one here
 	said         int           // the number that a Linux-HA peer was last told
+	tellAt       time.Duration // when to tell it a greater one; 0 for not
 	heard        int           // the number that it told
 	known        bool          // it told one
 }
 
 func (s *ipfail) deadlines(n *Node, sooner func(time.Duration)) {
 	sooner(s.giveAt)
+	sooner(s.tellAt)
 	if n.cfg.IPFail {
 		sooner(n.started.Mono + n.cfg.Deadping)
 	}
@@ -201,7 +203,8 @@ func (n *Node) giveUp() time.Duration {
 	return again
 }
 
-// tellPings tells a Linux-HA peer's ipfail the number, when it has changed.
+// tellPings tells a Linux-HA peer's ipfail the number, when it has changed: a smaller one at once, a greater one when that peer, too, has had the time to
+// notice a ping node that answers both again. Its ipfail gives everything away two keepalives after it was told a greater one than its own.
 func (n *Node) tellPings(count int) {
 	s := &n.ipfail
 	if n.peer.member != memberActive || !n.nice() || n.stop.asked {
@@ -218,9 +221,17 @@ func (n *Node) tellPings(count int) {
 		m.Add("client_gen", "0")
 		n.send(m)
 	} else if s.said == count {
+		s.tellAt = 0
 		return
+	} else if s.said >= 0 && s.said < count {
+		if s.tellAt == 0 {
+			s.tellAt = n.now.Mono + ipfailLag
+		}
+		if n.now.Mono < s.tellAt {
+			return
+		}
 	}
-	s.said = count
+	s.said, s.tellAt = count, 0
 	m := wire.New(typePingCount)
 	m.Add("src", n.cfg.Node)
 	m.Add(fieldNumPing, strconv.Itoa(count))

@@ -183,3 +183,32 @@ func TestPingNodeLostByBothMovesNothingWithLinuxHA(t *testing.T) {
 		}
 	}
 }
+
+// TestPingNodeBackMovesNothingWithLinuxHA: its ipfail gives everything away two keepalives after it hears of a ping node that only the other node reaches.
+// One that answers both again may answer ours first.
+func TestPingNodeBackMovesNothingWithLinuxHA(t *testing.T) {
+	for ours, name := range []string{"alpha", "beta"} {
+		w := newWorld(1, options{keepalive: 50 * time.Millisecond, deadtime: 200 * time.Millisecond, initdead: 5 * time.Second, groups: 1, links: 2,
+			failback: heartbeat.FailbackOff})
+		w.pingNodes(1)
+		installLinuxHA(w.nodes[1-ours], 50*time.Millisecond)
+		w.nodes[0].start()
+		w.nodes[1].start()
+		w.runsOn(t, "alpha", 20*time.Second)
+		if name == "alpha" { // Linux-HA is to be the one that serves
+			w.nodes[ours].request(heartbeat.RequestStandby, "all")
+		}
+		theirs := w.nodes[1-ours].name
+		w.runsOn(t, theirs, 3*time.Second)
+		for range 5 {
+			w.deaf = [2]bool{true, true}
+			w.runsOn(t, theirs, 3*time.Second+77*time.Millisecond)
+			w.deaf[ours] = false
+			w.runsOn(t, theirs, 200*time.Millisecond)
+			w.deaf = [2]bool{}
+			w.runsOn(t, theirs, 3*time.Second)
+		}
+		w.deaf[1-ours] = true // but what it alone has lost it gives away
+		w.runsOn(t, name, 6*time.Second)
+	}
+}
