@@ -104,7 +104,11 @@ func (e *Echo) send(started chan<- struct{}) {
 		e.mu.Lock()
 		e.sends = append(e.sends, sent)
 		e.mu.Unlock()
-		next = max(next+e.period.Load(), monotonic())
+		// It always sleeps: a thread of this priority that is late and does not leaves nothing to the daemons under test.
+		period := e.period.Load()
+		if next += period; next < monotonic() {
+			next = monotonic() + period
+		}
 		sleepUntil(next)
 	}
 }
