@@ -34,7 +34,7 @@ func (o Options) plan(chosen []scenario, pairs [][2]string) (all []*performance,
 			return nil, err
 		}
 		for _, s := range chosen {
-			j.Scenario, j.Sharing = s.name, o.Jobs > 1 && !s.fillsMachine()
+			j.Scenario, j.Sharing = s.name, o.Jobs > 1 && !s.fillsMachine(impls)
 			for _, j.Wiring = range wirings {
 				for repetition := range max(1, o.Repeat) {
 					all = append(all, &performance{job: j, repetition: repetition, alone: o.Jobs > 1 && !j.Sharing})
@@ -45,11 +45,16 @@ func (o Options) plan(chosen []scenario, pairs [][2]string) (all []*performance,
 	return all, nil
 }
 
-// fillsMachine tells that a scenario disturbs, or is about, everything on the machine: what else is performed meanwhile would be judged by it, or it by that.
-func (s scenario) fillsMachine() bool {
-	return s.measuresCost() || s.needs&memoryLimits != 0 || slices.ContainsFunc(s.phases, func(p phase) bool {
+// fillsMachine tells that a scenario disturbs, or is about, everything on the machine: what else is performed meanwhile would be judged by it, or it by
+// that. Linux-HA is given seconds where ours has milliseconds: it does not mind.
+func (s scenario) fillsMachine(impls [2]string) bool {
+	if !slices.Contains(impls[:], Hapair) {
+		return false
+	}
+	loads := slices.ContainsFunc(s.phases, func(p phase) bool {
 		return slices.ContainsFunc(p.steps, func(s step) bool { return s.do.loads })
 	})
+	return s.measuresCost() || s.needs&memoryLimits != 0 || loads && !slices.Contains(impls[:], LinuxHA)
 }
 
 // performAll performs several at once where that was asked for; what must be alone comes last.
