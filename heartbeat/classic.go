@@ -224,6 +224,12 @@ func (n *Node) classicAlone() {
 	}
 	*c = classic{kind: c.kind, state: rscStable, newest: c.newest, left: c.left, heldBefore: held, failback: true, otherStable: true,
 		politely: n.peer.life == lifeLeft}
+	for _, g := range n.groups {
+		if g.announceWhenFree {
+			g.announceWhenFree = false
+			n.splitEnded(g)
+		}
+	}
 	n.claimSet(claimAll)
 }
 

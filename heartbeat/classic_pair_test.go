@@ -357,6 +357,28 @@ func TestMixedLook(t *testing.T) {
 	}
 }
 
+// TestMixedAnnouncesWhenFree: after a partition both hold everything, and Linux-HA restarts. When it has released, clients that went to it learn where the
+// addresses are now.
+func TestMixedAnnouncesWhenFree(t *testing.T) {
+	for ours := range 2 {
+		s := newStage(t, ours, heartbeat.FailbackOff)
+		s.both()
+		s.cut(false, s.ours, s.theirs)
+		s.pass(5 * time.Second)
+		s.cut(true, s.ours, s.theirs)
+		begun := s.now
+		for s.now < begun+20*time.Second && len(s.owners("10.0.0.1"))+len(s.owners("10.0.0.2")) > 2 {
+			s.pass(5 * time.Millisecond)
+		}
+		s.pass(200 * time.Millisecond)
+		for _, g := range s.cfg.Groups {
+			if !slices.ContainsFunc(s.ours.announced, func(a announcement) bool { return a.group == g.Name && a.at > begun && !a.runsThere }) {
+				t.Errorf("%s is not announced by %s, which has it alone now: %+v\n%s", g.Name, s.ours.name, s.ours.announced, tail(s.world))
+			}
+		}
+	}
+}
+
 // afterRequest is where both groups belong when each ran on its own node before. A Linux-HA node takes the word failback of another one's
 // hb_takeover for all.
 func afterRequest(s *stage, asks int, kind heartbeat.RequestKind, which string) (first, second string) {

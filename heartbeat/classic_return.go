@@ -80,6 +80,11 @@ func (n *Node) contestedClassic() {
 		return
 	}
 	overlap := c.mine & c.otherHolds.swap()
+	for _, g := range n.groups {
+		if g.hold == holdHeld && (r.at > 0 || overlap&n.setOf(g) != 0) {
+			g.announceWhenFree = true
+		}
+	}
 	if r.at > 0 && c.told && c.otherHolds&^c.heldBefore != claimNone {
 		r.missed = true
 	}

@@ -100,7 +100,8 @@ type machine struct {
 	newest    uint64        // generation and number of that news
 	started   time.Duration
 	requestID uint64
-	stopping  bool           // a polite stop was asked of this run
+	stopping  bool // a polite stop was asked of this run
+	announced []announcement
 	leaseless bool           // it answers for what it runs, whatever becomes of its daemon
 	fenceOp   heartbeat.OpID // the attempt under way
 	resets    resets         // how often it had the other one reset
@@ -408,6 +409,13 @@ func (m *machine) step(ev heartbeat.Event) {
 	})
 }
 
+// announcement is one Announce of a group.
+type announcement struct {
+	at        time.Duration
+	group     string
+	runsThere bool // on the other node
+}
+
 func (m *machine) perform(a heartbeat.Action) {
 	w := m.w
 	switch a := a.(type) {
@@ -440,6 +448,8 @@ func (m *machine) perform(a heartbeat.Action) {
 		}
 		m.prepared = append(m.prepared, a.Group)
 		m.later(w.scriptTime(), func() { m.complete(heartbeat.Done{Op: a.Op}) })
+	case heartbeat.Announce:
+		m.announced = append(m.announced, announcement{w.now, a.Group, w.nodes[1-m.index].runs[a.Group]})
 	case heartbeat.Fence:
 		m.fence(a)
 	case heartbeat.Alarm:
