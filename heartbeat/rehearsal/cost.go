@@ -47,7 +47,7 @@ func (r *run) judgeCost(p phase, before consumption) {
 			FramesSent: float64(now.frames[i]-before.frames[i]) / seconds,
 		}
 		result.Costs = append(result.Costs, c)
-		if r.impls[i] != Hapair {
+		if r.impls[i] != Hapair || r.sharing {
 			continue
 		}
 		if c.CPUPercent > p.cost.percent {

@@ -93,7 +93,7 @@ func (j job) perform(l *lab.Lab, s scenario, c copies, reporter *reporter) error
 			c.echo.SetPeriod(period)
 		}
 	}
-	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair)}
+	r := &run{world: w, scenario: s, impls: j.Implementations, timing: c.pair.timing, model: newModel(c.pair), sharing: j.Sharing}
 	r.timing.lasting, r.model.impls = j.Lasting, j.Implementations
 	r.result = Run{Scenario: s.name, Wiring: j.Wiring, Implementations: j.Implementations, Nodes: c.pair.nodes, Realtime: w.realtime()}
 	if err := r.perform(ctx); err != nil {

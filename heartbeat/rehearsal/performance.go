@@ -46,15 +46,12 @@ func (o Options) plan(chosen []scenario, pairs [][2]string) (all []*performance,
 }
 
 // fillsMachine tells that a scenario disturbs, or is about, everything on the machine: what else is performed meanwhile would be judged by it, or it by
-// that. Linux-HA is given seconds where ours has milliseconds: it does not mind.
+// that. What ours costs is known from the pair of ours.
 func (s scenario) fillsMachine(impls [2]string) bool {
-	if !slices.Contains(impls[:], Hapair) {
-		return false
-	}
 	loads := slices.ContainsFunc(s.phases, func(p phase) bool {
 		return slices.ContainsFunc(p.steps, func(s step) bool { return s.do.loads })
 	})
-	return s.measuresCost() || s.needs&memoryLimits != 0 || loads && !slices.Contains(impls[:], LinuxHA)
+	return loads || s.needs&memoryLimits != 0 || s.measuresCost() && impls == [2]string{Hapair, Hapair}
 }
 
 // performAll performs several at once where that was asked for; what must be alone comes last.

@@ -20,6 +20,7 @@ type run struct {
 	zero     time.Duration
 	begun    time.Duration // when the phase under way did
 	result   Run
+	sharing  bool // other performances share the machine
 }
 
 // perform does the whole scenario. An error means that it could not be done; what went wrong with the pair is in the result.
