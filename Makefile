@@ -8,7 +8,7 @@
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes; every command with groups on both; every medium,
 #                           key method, framing and compression; ping nodes and fencing devices
 #   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node before its peer serves, an NFS pair loses nothing
-#                           ($(JOBS) pairs at once; OPTIONS=--busy keeps every core busy meanwhile)
+#                           (a quarter of an hour with JOBS=10 pairs at once; OPTIONS=--busy JOBS=1 keeps every core busy meanwhile, and takes two hours)
 #   make full               the long version of test: soak, simulation, interop five times and once on a busy machine
 #   make bench, make fuzz, make clean
 
@@ -75,7 +75,7 @@ vm: build
 full: test interop vm
 	SIM_SEEDS=100000 $(GO) test -timeout 2h -run 'TestSimulation|TestNoFenceLoop' -v ./heartbeat | tail -n 8
 	for round in 2 3 4 5; do $(MAKE) --no-print-directory interop; done
-	$(MAKE) --no-print-directory interop OPTIONS=--busy
+	$(MAKE) --no-print-directory interop OPTIONS=--busy JOBS=1
 	for round in 1 2 3; do bin/heartbeat rehearse --brief --scenario all --scripts real; done
 	bin/heartbeat rehearse --brief --repeat 5 --scenario $(FENCING) testdata/cluster/fencing
 	bin/heartbeat rehearse --brief --repeat 5 --scenario $(PINGING) testdata/cluster/uplink

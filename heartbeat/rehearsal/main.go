@@ -84,7 +84,7 @@ func (c *command) parse(args []string) (code int, done bool) {
 	flags.StringVar(&impls, "impl", Hapair+","+Hapair, "what the first and the second node run: "+strings.Join(implementationNames(), " or ")+"; or all, for all four pairs")
 	flags.IntVar(&c.options.Repeat, "repeat", 1, "how often; from 5 on the median is judged too")
 	flags.IntVar(&c.options.Jobs, "jobs", 1, "how many performances at once; what loads the whole machine comes last then, alone. For finding out what works, not for figures: clients ask every other millisecond then")
-	flags.BoolVar(&c.options.Busy, "busy", false, "keep every core of this machine busy with something else meanwhile")
+	flags.BoolVar(&c.options.Busy, "busy", false, "keep every core of this machine busy with something else meanwhile: for one performance at a time")
 	flags.Func("lasting", "how long trials last in which nothing may happen: idle, loss, busy, as in 60 (seconds) or 2m (default: as --list says)", func(text string) (err error) {
 		c.options.Lasting, err = haresources.ParseDuration(text)
 		return err
