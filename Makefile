@@ -7,8 +7,8 @@
 #   make deb, make rpm      the packages, in dist: the same bytes from the same commit (GOARCH for another machine's)
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes; every command with groups on both; every medium,
 #                           key method, framing and compression; ping nodes and fencing devices
-#   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node before its peer serves, an NFS pair loses nothing
 #                           (a quarter of an hour with JOBS=10 pairs at once; OPTIONS=--busy JOBS=1 keeps every core busy meanwhile, and takes two hours)
+#   make vm                 what needs a kernel of its own, in virtual machines: the watchdog resets a hung node before its peer serves, an NFS pair loses nothing
 #   make full               the long version of test: soak, simulation, interop five times and once on a busy machine
 #   make bench, make fuzz, make clean
 
