@@ -149,7 +149,7 @@ func TestMedia(t *testing.T) {
 
 // TestMixed pairs this program with Linux-HA Heartbeat in either role; see also TestFramesOnTheWire. All the rest is in make interop.
 func TestMixed(t *testing.T) {
-	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Jobs: 3,
+	rehearse(t, rehearsal.Options{Dir: cluster("two-links"), Jobs: 4,
 		Scenarios: []string{"graceful-stop", "join-on", "power-cut", "return-legacy", "takeover-all", "restart", "stop-both", "partition", "loss", "one-link"},
 		Pairs:     [][2]string{{rehearsal.Hapair, rehearsal.LinuxHA}, {rehearsal.LinuxHA, rehearsal.Hapair}}})
 }
