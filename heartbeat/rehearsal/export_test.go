@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Layout describes what a rehearsal would build for a configuration directory.
@@ -159,3 +160,15 @@ func CopiesFor(dir, to, name string) error {
 	}
 	return c.write(to, nodeFiles{})
 }
+
+// LongestStandstill is the longest of some standstills, by when they ended and how long they lasted, that ended after an instant.
+func LongestStandstill(since time.Time, list map[time.Time]time.Duration) time.Duration {
+	s := &standstills{}
+	for end, lasted := range list {
+		s.list = append(s.list, standstill{end, lasted})
+	}
+	return s.longest(since)
+}
+
+// NobodyWatches is what is known of standstills where performances come one after the other.
+func NobodyWatches(since time.Time) time.Duration { return (*standstills)(nil).longest(since) }

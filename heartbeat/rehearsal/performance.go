@@ -3,8 +3,10 @@ package rehearsal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -71,6 +73,11 @@ func (o Options) performAll(ctx context.Context, all []*performance) error {
 
 // performThose performs those that must be alone, or those that need not, so many at once.
 func (o Options) performThose(ctx context.Context, all []*performance, alone bool, atOnce int) error {
+	var machine *standstills
+	if atOnce > 1 {
+		machine = watchMachine()
+		defer machine.stop()
+	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(atOnce)
 	var telling sync.Mutex
@@ -82,7 +89,7 @@ func (o Options) performThose(ctx context.Context, all []*performance, alone boo
 			if atOnce == 1 {
 				o.tellStarted(p)
 			}
-			if err := p.perform(ctx); err != nil || p.run == nil {
+			if err := p.performOn(ctx, machine); err != nil || p.run == nil {
 				return err
 			}
 			telling.Lock()
@@ -102,6 +109,27 @@ func (o Options) performThose(ctx context.Context, all []*performance, alone boo
 func (o Options) tellStarted(p *performance) {
 	if o.Started != nil {
 		o.Started(p.job.Scenario, p.job.Implementations, p.repetition)
+	}
+}
+
+// performedAgain is how often a performance is repeated that failed while the machine stood still.
+const performedAgain = 2
+
+// performOn performs it. What failed while the whole machine stood still says nothing of the pair, and is performed again, which a notice tells.
+func (p *performance) performOn(ctx context.Context, machine *standstills) error {
+	var notices []string
+	for again := 0; ; again++ {
+		begun := time.Now()
+		if err := p.perform(ctx); err != nil {
+			return err
+		}
+		p.notices = append(p.notices, notices...)
+		still := machine.longest(begun)
+		if p.run == nil || p.run.Passed || again == performedAgain || still == 0 {
+			return nil
+		}
+		notices = append(notices, fmt.Sprintf("%s%s was performed again: every program on this machine stood still meanwhile, for %v", rowName(p.job.Scenario, p.job.Wiring),
+			pairWords(p.job.Implementations), still.Round(time.Millisecond)))
 	}
 }
 
