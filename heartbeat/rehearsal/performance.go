@@ -115,7 +115,7 @@ func (o Options) tellStarted(p *performance) {
 // performedAgain is how often a performance is repeated that failed while the machine stood still.
 const performedAgain = 2
 
-// performOn performs it. What failed while the whole machine stood still says nothing of the pair, and is performed again, which a notice tells.
+// performOn performs it. What failed while a core of the machine stood still says nothing of the pair, and is performed again, which a notice tells.
 func (p *performance) performOn(ctx context.Context, machine *standstills) error {
 	var notices []string
 	for again := 0; ; again++ {
@@ -128,7 +128,7 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 		if p.run == nil || p.run.Passed || again == performedAgain || still == 0 {
 			return nil
 		}
-		notices = append(notices, fmt.Sprintf("%s%s was performed again: every program on this machine stood still meanwhile, for %v", rowName(p.job.Scenario, p.job.Wiring),
+		notices = append(notices, fmt.Sprintf("%s%s was performed again: a core of this machine ran no daemon meanwhile, for %v", rowName(p.job.Scenario, p.job.Wiring),
 			pairWords(p.job.Implementations), still.Round(time.Millisecond)))
 	}
 }
