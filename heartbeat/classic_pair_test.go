@@ -3,6 +3,7 @@ package heartbeat_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -355,6 +356,19 @@ func TestMixedLook(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMixedLegacyAlarmsForAGroupThatNobodyServes: with auto_failback legacy a group that does not start on ours cannot be given to Linux-HA.
+func TestMixedLegacyAlarmsForAGroupThatNobodyServes(t *testing.T) {
+	s := newStage(t, 0, heartbeat.FailbackLegacy)
+	s.script.fails["start 10.0.0.1"] = 3
+	s.both()
+	if got := lastOf(s.ours.alarms, "deserted 10.0.0.1"); !slices.ContainsFunc(s.ours.alarms, func(a heartbeat.Alarm) bool {
+		return a.Key == "deserted 10.0.0.1" && strings.Contains(a.Text, "beta cannot be asked to run it with auto_failback legacy")
+	}) || got != "" {
+		t.Errorf("the last alarm is %q, of %+v\n%s", got, s.ours.alarms, tail(s.world))
+	}
+	s.on("alpha", "beta") // it was tried again
 }
 
 // TestMixedAnnouncesWhenFree: after a partition both hold everything, and Linux-HA restarts. When it has released, clients that went to it learn where the

@@ -318,6 +318,8 @@ func (n *Node) deserted(g *group) string {
 		return p.name + " is not there (" + n.peerState() + ")"
 	case p.kind == kindOurs && p.current && g.peerHold == holdIdle && g.peerWish == wishUnable:
 		return p.name + " cannot run it either"
+	case p.kind == kindClassic && !n.nice():
+		return p.name + " cannot be asked to run it with auto_failback legacy"
 	}
 	return ""
 }

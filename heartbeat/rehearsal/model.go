@@ -38,8 +38,9 @@ func (m *model) start(nodes ...int) {
 		}
 		if unfit, ok := m.unfit[s.group]; ok && m.owner[i] == unfit && m.up[1-unfit] {
 			m.owner[i] = 1 - unfit
-			if m.impls[unfit] == LinuxHA {
-				m.owner[i] = nobody // it stops the group, and half a minute later gives the other one away
+			legacy := m.pair.timing.failback == "legacy" && m.impls != [2]string{Hapair, Hapair} // nothing can be handed over then
+			if m.impls[unfit] == LinuxHA || legacy {
+				m.owner[i] = nobody // linux-ha stops the group, and half a minute later gives the other one away
 			}
 		}
 	}
