@@ -36,7 +36,7 @@ func (m *model) start(nodes ...int) {
 		case m.pair.timing.failback != "off" && s.preferred == nodes[0]:
 			m.owner[i] = nodes[0]
 		}
-		if unfit, ok := m.unfit[s.group]; ok && m.owner[i] == unfit && m.up[1-unfit] {
+		if unfit, ok := m.unfitSet(s); ok && m.owner[i] == unfit && m.up[1-unfit] {
 			m.owner[i] = 1 - unfit
 			legacy := m.pair.timing.failback == "legacy" && m.impls != [2]string{Hapair, Hapair} // nothing can be handed over then
 			if m.impls[unfit] == LinuxHA || legacy {
@@ -44,6 +44,20 @@ func (m *model) start(nodes ...int) {
 			}
 		}
 	}
+}
+
+// unfitSet is the node on which a service cannot run: because a resource of its group does not start there or, where one of ours gives to linux-ha, which knows
+// no groups, one of another group that prefers the same node.
+func (m *model) unfitSet(s *service) (unfit int, ok bool) {
+	if unfit, ok = m.unfit[s.group]; ok {
+		return unfit, true
+	}
+	for _, other := range m.pair.services {
+		if unfit, ok = m.unfit[other.group]; ok && other.preferred == s.preferred && m.impls[unfit] == Hapair && m.impls[1-unfit] == LinuxHA {
+			return unfit, true
+		}
+	}
+	return 0, false
 }
 
 // lose predicts what a node's end changes: the other one, where it is up, holds all.
