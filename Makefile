@@ -2,7 +2,7 @@
 #
 #   make build              bin/heartbeat, one static binary
 #   make test               everything there is, at a repetition that takes minutes (see .ci/test)
-#   make demo               a firewall pair on this machine loses the power of its active node, stops, hands over, freezes, loses links
+#   make demo               a firewall pair on this machine loses the power of its active node, and the other one takes over
 #   make install DESTDIR=   where a node needs it; a configuration that exists is left alone
 #   make deb, make rpm      the packages, in dist: the same bytes from the same commit (GOARCH for another machine's)
 #   make interop            every scenario with Linux-HA Heartbeat on neither, either and both nodes; every command with groups on both; every medium,

@@ -225,10 +225,7 @@ func (n *Node) classicAlone() {
 	*c = classic{kind: c.kind, state: rscStable, newest: c.newest, left: c.left, heldBefore: held, failback: true, otherStable: true,
 		politely: n.peer.life == lifeLeft}
 	for _, g := range n.groups {
-		if g.announceWhenFree {
-			g.announceWhenFree = false
-			n.splitEnded(g)
-		}
+		n.splitEnded(g)
 	}
 	n.claimSet(claimAll)
 }
@@ -268,6 +265,11 @@ func (n *Node) classicStatus() {
 		c.reqnodesEnd = n.now.Mono + reqnodesLimit
 	}
 	c.reqnodesAt = n.now.Mono + reqnodesRetry
+	n.askNodes()
+}
+
+// askNodes asks the peer for its list of nodes: a question that Linux-HA answers at once.
+func (n *Node) askNodes() {
 	ask := wire.New(typeReqnodes)
 	ask.Add("dest", n.peer.name)
 	n.send(ask)

@@ -339,8 +339,12 @@ func (n *Node) splitFound(g *group, verdict string) {
 	}
 }
 
-// splitEnded is run on the node that keeps the group, when the other has let go: whoever listened to the loser learns the way back.
+// splitEnded is run when the peer does not hold a group, on the node that kept one which both held: whoever listened to the loser learns the way back.
 func (n *Node) splitEnded(g *group) {
+	if !g.announceWhenFree {
+		return
+	}
+	g.announceWhenFree = false
 	if g.hold == holdHeld {
 		n.do(Announce{Group: g.Name})
 	}

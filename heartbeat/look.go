@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"hapair/heartbeat/wire"
 )
 
 // Look before you leap: before a node takes over from a silent peer it asks on the service network whether that peer still answers for its
@@ -125,19 +123,17 @@ func (n *Node) looked(ev Looked) {
 // asked for something that it answers at once, by a signed message, and if nothing comes its resources are taken as Linux-HA takes them. Both may
 // answer then, which only a person or a fencing device can end.
 func (n *Node) lookedAtClassic(who string) {
-	l, name := &n.look, n.peer.name
+	l := &n.look
 	if !l.probed {
 		l.probed, l.due = true, n.now.Mono+classicReply
-		ask := wire.New(typeReqnodes)
-		ask.Add("dest", name)
-		n.send(ask)
+		n.askNodes()
 		return
 	}
 	if who == "" {
 		who = "its own hardware address answers"
 	}
 	text := fmt.Sprintf("%s (Linux-HA) is silent, but something still answers for its addresses, which are taken all the same: BOTH nodes may answer until its services are "+
-		"stopped or it is switched off. It has no lease; only a fencing device prevents this", name)
+		"stopped or it is switched off. It has no lease; only a fencing device prevents this", n.peer.name)
 	n.transition(Crit, who+"; no heartbeat came, nor an answer to a question", "%s", text)
 	n.alarm(alarmLook, text)
 	l.done, l.at = true, n.now.Mono

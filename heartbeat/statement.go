@@ -328,8 +328,7 @@ func (n *Node) readStatement(text string) {
 			continue
 		}
 		g.peerHold, g.peerWish, g.peerEpoch = s.hold, s.wish, s.epoch
-		if g.peerHold == holdIdle && g.announceWhenFree {
-			g.announceWhenFree = false
+		if g.peerHold == holdIdle {
 			n.splitEnded(g)
 		}
 	}

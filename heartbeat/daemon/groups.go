@@ -163,13 +163,15 @@ func (g *groups) prepare(ctx context.Context, a heartbeat.Prepare) {
 		g.log.Errorf("Resource group %s could not be prepared for its hand-over: %v", group, err)
 	}
 	g.tasks.Go(func() {
+		ctx, cancel := g.calm, func() {}
 		select {
 		case <-time.After(wait):
-			g.makeStandby(g.calm, last, group)
 		case <-g.calm.Done(): // what was added mute would answer as soon as this program, and with it the lease, is gone
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), settlePatience)
-			defer cancel()
-			g.makeStandby(ctx, last, group)
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(g.ctx), settlePatience)
+		}
+		defer cancel()
+		if last() {
+			g.makeStandby(ctx, group)
 		}
 	})
 }
@@ -195,16 +197,16 @@ func (g *groups) standBy(group string, after time.Duration) {
 	g.tasks.Go(func() {
 		select {
 		case <-time.After(after):
-			g.makeStandby(g.calm, func() bool { return true }, group)
+			g.makeStandby(g.calm, group)
 		case <-g.calm.Done():
 		}
 	})
 }
 
-// makeStandby makes a group ready for its next change if a condition still holds, and undoes what was prepared where this node does not have it.
-func (g *groups) makeStandby(ctx context.Context, still func() bool, group string) {
+// makeStandby makes a group ready for its next change, and undoes what was prepared where this node does not have it.
+func (g *groups) makeStandby(ctx context.Context, group string) {
 	m, ok := g.manager.(stander)
-	if !ok || !still() {
+	if !ok {
 		return
 	}
 	err := m.Standby(ctx, group)

@@ -39,8 +39,7 @@ func (r *readied) Prepare(_ context.Context, _ string, _ func(netip.Addr) bool) 
 }
 
 // TestPreparationIsUndone: after fifteen seconds where somebody asked for the takeover, soon after the time in which the silent peer would have
-// died; not while a later preparation stands; and at
-// once where the program ends: addresses that were added mute answer when the lease that keeps them so is gone.
+// died; not while a later preparation stands; and at once where the program ends: addresses that were added mute answer when the lease that keeps them so is gone.
 func TestPreparationIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &readied{begin: time.Now()}

@@ -55,7 +55,7 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		if before.owner[i] != r.model.owner[i] {
 			allowed++
 		}
-		both := r.impls != [2]string{Hapair, Hapair} && p.mayStay.in(r.impls) // then the client goes to whoever announced itself last
+		both := withTheir.in(r.impls) && p.mayStay.in(r.impls) // then the client goes to whoever announced itself last
 		if moves > allowed && !both && !p.anyNode.in(r.impls) {
 			result.fail("%s moved %d times between the nodes, %d were due", s.addr, moves, allowed)
 		}

@@ -38,7 +38,7 @@ func (m *model) start(nodes ...int) {
 		}
 		if unfit, ok := m.unfitSet(s); ok && m.owner[i] == unfit && m.up[1-unfit] {
 			m.owner[i] = 1 - unfit
-			legacy := m.pair.timing.failback == "legacy" && m.impls != [2]string{Hapair, Hapair} // nothing can be handed over then
+			legacy := m.pair.timing.failback == "legacy" && withTheir.in(m.impls) // nothing can be handed over then
 			if m.impls[unfit] == LinuxHA || legacy {
 				m.owner[i] = nobody // linux-ha stops the group, and half a minute later gives the other one away
 			}

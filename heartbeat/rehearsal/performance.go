@@ -17,7 +17,6 @@ import (
 type performance struct {
 	job        job
 	repetition int
-	alone      bool // nothing else may be performed meanwhile
 
 	run     *Run   // nil where it was skipped
 	skip    string // why
@@ -39,7 +38,7 @@ func (o Options) plan(chosen []scenario, pairs [][2]string) (all []*performance,
 			j.Scenario, j.Sharing = s.name, o.Jobs > 1 && !s.fillsMachine(impls)
 			for _, j.Wiring = range wirings {
 				for repetition := range max(1, o.Repeat) {
-					all = append(all, &performance{job: j, repetition: repetition, alone: o.Jobs > 1 && !j.Sharing})
+					all = append(all, &performance{job: j, repetition: repetition})
 				}
 			}
 		}
@@ -53,7 +52,7 @@ func (s scenario) fillsMachine(impls [2]string) bool {
 	loads := slices.ContainsFunc(s.phases, func(p phase) bool {
 		return slices.ContainsFunc(p.steps, func(s step) bool { return s.do.loads })
 	})
-	return loads || s.needs&memoryLimits != 0 || s.measuresCost() && impls == [2]string{Hapair, Hapair}
+	return loads || s.needs&memoryLimits != 0 || s.measuresCost() && oursOnly.in(impls)
 }
 
 // performAll performs several at once where that was asked for; what must be alone comes last.
@@ -65,14 +64,14 @@ func (o Options) performAll(ctx context.Context, all []*performance) error {
 		defer wait.Wait()
 		defer stop()
 	}
-	if err := o.performThose(ctx, all, false, max(1, o.Jobs)); err != nil {
+	if err := o.performThose(ctx, all, true, max(1, o.Jobs)); err != nil {
 		return err
 	}
-	return o.performThose(ctx, all, true, 1)
+	return o.performThose(ctx, all, false, 1)
 }
 
-// performThose performs those that must be alone, or those that need not, so many at once.
-func (o Options) performThose(ctx context.Context, all []*performance, alone bool, atOnce int) error {
+// performThose performs those that share the machine, or those that have it to themselves, so many at once.
+func (o Options) performThose(ctx context.Context, all []*performance, sharing bool, atOnce int) error {
 	var machine *standstills
 	if atOnce > 1 {
 		machine = watchMachine()
@@ -82,7 +81,7 @@ func (o Options) performThose(ctx context.Context, all []*performance, alone boo
 	work.SetLimit(atOnce)
 	var telling sync.Mutex
 	for _, p := range all {
-		if p.alone != alone {
+		if p.job.Sharing != sharing {
 			continue
 		}
 		work.Go(func() error {
