@@ -103,6 +103,22 @@ var pairCases = []pairCase{
 		s.pass(800 * time.Millisecond)
 		s.on(s.ours.name, s.ours.name)
 	}},
+	{name: "ours says nothing in the last third of a second before it ends", failback: heartbeat.FailbackOff, play: func(s *stage) {
+		s.both()
+		last := s.now
+		s.overhear = func(m *machine, _ heartbeat.Send) {
+			if m == s.ours {
+				last = s.now
+			}
+		}
+		s.ours.request(heartbeat.RequestStop, "")
+		for s.ours.node != nil {
+			s.pass(time.Millisecond)
+		}
+		if quiet := s.now - last; quiet < 300*time.Millisecond || quiet > 700*time.Millisecond {
+			s.t.Fatalf("it ended %v after its last frame: Linux-HA, which looks every 250 ms, can take it for one of an attacker when the next run has begun\n%s", quiet, tail(s.world))
+		}
+	}},
 	{name: "both stop", failback: heartbeat.FailbackOff, play: func(s *stage) {
 		s.both()
 		s.ours.request(heartbeat.RequestStop, "")

@@ -255,7 +255,12 @@ func (n *Node) noticeOversleep(overslept time.Duration) {
 		}
 		return
 	}
-	if p.life == lifeDead || p.life == lifeLeft || p.name == "" {
+	if p.name == "" {
+		n.report(Warn, "This node stood still for %v", overslept.Round(time.Millisecond))
+		n.noticeLapse(silent)
+		return
+	}
+	if p.life == lifeDead || p.life == lifeLeft {
 		n.report(Warn, "This node stood still for %v; %s was already gone before", overslept.Round(time.Millisecond), p.name)
 		n.noticeLapse(silent)
 		return

@@ -5,6 +5,11 @@ import "time"
 // goodbye is how long a stopping node repeats its farewell to a peer that does not answer.
 const goodbye = time.Second
 
+// classicHush is how long at the end of its goodbye a node says nothing more to Linux-HA, which looks at what it was sent every
+// 250 ms (protocol section 4.9), at one link after the other: with a frame of this run and one of the next before it at once, it
+// takes what it looks at last for an attack.
+const classicHush = 350 * time.Millisecond
+
 // stopping is how far a polite stop has come.
 type stopping struct {
 	asked  bool
@@ -107,6 +112,11 @@ func (n *Node) stopping() {
 		s.next = n.now.Mono + min(n.cfg.Keepalive, 20*time.Millisecond)
 		n.announce = p.kind != kindClassic
 	}
+}
+
+// hushed tells that this run has said its last word to a Linux-HA peer.
+func (n *Node) hushed() bool {
+	return n.peer.kind == kindClassic && n.stop.said != 0 && n.now.Mono-n.stop.said >= goodbye-classicHush
 }
 
 // halt ends this run.

@@ -29,7 +29,7 @@ func (n *Node) send(m wire.Message) { n.sendOn("", m) }
 
 // sendOn is send for one link, or for all where it is "".
 func (n *Node) sendOn(link string, m wire.Message) {
-	if n.mute {
+	if n.mute || n.hushed() {
 		return
 	}
 	if dest := m.Get("dest"); dest != "" && dest == n.peer.name && n.peer.uuid != ([16]byte{}) {
@@ -69,6 +69,9 @@ func (t *transmitter) acknowledged(seq uint64) {
 
 // resend answers a request for lost messages (protocol section 5.4).
 func (n *Node) resend(m wire.Message) {
+	if n.hushed() {
+		return
+	}
 	first, err1 := strconv.ParseUint(m.Get("firstseq"), 10, 64)
 	last, err2 := strconv.ParseUint(m.Get("lastseq"), 10, 64)
 	if err1 != nil || err2 != nil || first == 0 || last < first {

@@ -52,6 +52,9 @@ func (m *model) unfitSet(s *service) (unfit int, ok bool) {
 	if unfit, ok = m.unfit[s.group]; ok {
 		return unfit, true
 	}
+	if m.pair.timing.failback == "legacy" {
+		return 0, false // nothing can be given
+	}
 	for _, other := range m.pair.services {
 		if unfit, ok = m.unfit[other.group]; ok && other.preferred == s.preferred && m.impls[unfit] == Hapair && m.impls[1-unfit] == LinuxHA {
 			return unfit, true

@@ -4,7 +4,6 @@ import (
 	"runtime"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,7 +45,7 @@ func (s *standstills) watch(core int) {
 	if unix.SchedSetaffinity(0, &only) != nil {
 		return // not ours to run on
 	}
-	unix.SchedSetAttr(0, &unix.SchedAttr{Size: uint32(unsafe.Sizeof(unix.SchedAttr{})), Policy: unix.SCHED_RR, Priority: 1}, 0) // without the privilege it sees more
+	unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) // without the privilege it sees more
 	last := time.Now()
 	for {
 		select {

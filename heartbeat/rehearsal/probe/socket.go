@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -121,7 +120,7 @@ func (s *socket) receive(buffer, control []byte) (p received, ok bool) {
 
 // realtime gives the present thread real-time priority, where that is allowed.
 func realtime() error {
-	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: uint32(unsafe.Sizeof(unix.SchedAttr{})), Policy: unix.SCHED_FIFO, Priority: 50}, 0)
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 50}, 0)
 }
 
 // sleepUntil sleeps until an instant of the monotonic clock, in nanoseconds.
