@@ -76,7 +76,7 @@ func hostDirectives() []directive {
 		{name: "hbgenmethod", set: setChoice(func(c *Config) *string { return &c.HBGenMethod }, "file", "time"), value: "file"},
 		{name: "realtime", set: setBool(func(c *Config) *bool { return &c.Realtime }), value: "true"},
 		{name: "rtprio", set: setInt(1, 99, func(c *Config) *int { return &c.RTPrio })},
-		{name: "msgfmt", set: setChoice(func(c *Config) *string { return &c.MsgFmt }, "classic", "netstring"), value: "classic"},
+		{name: "msgfmt", set: setMsgFmt, value: "classic"},
 		{name: "watchdog", set: setPath(func(c *Config) *string { return &c.Watchdog }), once: true},
 		{name: "logfile", set: setPath(func(c *Config) *string { return &c.Log.File })},
 		{name: "debugfile", set: setPath(func(c *Config) *string { return &c.Log.DebugFile })},

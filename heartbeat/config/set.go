@@ -212,6 +212,16 @@ func setStonithHost(p *parser, s statement) {
 func setRespawn(p *parser, s statement) { p.client(s, &p.cfg.Respawn) }
 
 // setFailFast adds a client whose abnormal end reboots the machine.
+// setMsgFmt is one of two words. With the second one Linux-HA's daemon writes a message without a line's end into its own FIFO, and takes the message
+// of a script that comes within the same second for the rest of the line.
+func setMsgFmt(p *parser, s statement) {
+	setChoice(func(c *Config) *string { return &c.MsgFmt }, "classic", "netstring")(p, s)
+	if p.cfg.MsgFmt == "netstring" {
+		p.notice(s.words[0], "remove the line on both nodes, in any order: either program reads both forms",
+			"with msgfmt netstring a node that still runs Linux-HA loses messages of its own scripts, such as the end of a takeover")
+	}
+}
+
 func setFailFast(p *parser, s statement) { p.client(s, &p.cfg.FailFast) }
 
 // client adds `USER /path [args…]` to a list.

@@ -72,7 +72,8 @@ func (linuxHA) install(n *node, c copies) error {
 
 // mendFIFO has linux-ha's scripts write each message to its FIFO at once. As installed they write it in pieces, of which the daemon, when it happens to
 // read in between, takes the first for a whole message and drops the rest: hb_standby and hb_takeover are lost then, and after a takeover the daemon
-// waits for ever for the word that it has ended (rscstatus: transition). What is rehearsed here is what two programs do with each other, not that.
+// waits for ever for the word that it has ended (rscstatus: transition). And with msgfmt netstring the daemon ends what it writes there itself without a new
+// line, so that the same becomes of a script's message that follows within a second: hence the line's end before it. What is rehearsed here is what two programs do with each other, not that.
 func mendFIFO(path string) error {
 	text, err := readFile(path)
 	if err != nil {
@@ -82,7 +83,7 @@ func mendFIFO(path string) error {
 	if !strings.Contains(text, pieces) {
 		return fmt.Errorf("this is another linux-ha than the one that is known here: its shellfuncs has no %q", pieces)
 	}
-	return writeFile(path, strings.Replace(text, pieces, `whole=$(cat -); printf '>>>\n%s\n<<<\n' "$whole" >> $HA_FIFO`, 1), 0o755)
+	return writeFile(path, strings.Replace(text, pieces, `whole=$(cat -); printf '\n>>>\n%s\n<<<\n' "$whole" >> $HA_FIFO`, 1), 0o755)
 }
 
 // addPlugins makes the node's own copy of the directory of plugins, with the laboratory's device in it.

@@ -121,8 +121,8 @@ func dying() []scenario {
 	}
 }
 
-// aSecond is the shortest deadtime with which a daemon is back, on a busy machine too, before its lease ends.
-var aSecond = map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1", "initdead": "3"}
+// aSecond is the shortest deadtime with which a daemon is back, on a busy machine too, before its lease ends. A serial line has to be fast for it.
+var aSecond = map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1", "initdead": "3", "baud": "115200"}
 
 // moving are scenarios of commands.
 func moving() []scenario {
@@ -205,7 +205,7 @@ func enduring() []scenario {
 	idle[0].cost = &cost{percent: 0.5, megabytes: 25}
 	return []scenario{
 		{name: "idle", about: "nothing happens for twenty seconds, at keepalive 100 ms", phases: idle,
-			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1"}},
+			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1", "baud": "115200"}},
 		{name: "loss", about: "a fifth of all frames between the nodes is lost for ten seconds", needs: packetLoss, phases: loss},
 		{name: "loss-half", about: "half of all frames between the nodes is lost for twenty seconds", needs: packetLoss, phases: half},
 		{name: "loss-third", about: "thirty of a hundred frames between the nodes are lost for ten seconds", needs: packetLoss, phases: third},
