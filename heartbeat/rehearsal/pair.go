@@ -121,6 +121,17 @@ func newPair(cfg *config.Config) (*pair, error) {
 	return p, p.addPings(cfg.Pings)
 }
 
+// paths counts what something is sent over with each keepalive: media of heartbeats, and hosts that are pinged.
+func (p *pair) paths() int {
+	count := len(p.serials) + len(p.pings)
+	for _, n := range p.networks {
+		if n.heartbeat {
+			count++
+		}
+	}
+	return count
+}
+
 // network finds or adds the network of an interface name.
 func (p *pair) network(device string) *network {
 	for _, n := range p.networks {

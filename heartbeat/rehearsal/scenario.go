@@ -72,7 +72,7 @@ type phase struct {
 
 // cost is what one node's daemon uses.
 type cost struct {
-	percent   float64 // of one core
+	percent   float64 // of one core, with up to two paths for heartbeats and pings; in proportion where there are more
 	megabytes float64 // resident, summed over its processes
 }
 
