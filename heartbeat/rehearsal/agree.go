@@ -46,7 +46,6 @@ var excuses = []excuse{
 	{regexp.MustCompile(`is silent, but something still answers`), []string{"partition", "one-way", "freeze-long", "daemon-killed", "loss-half"}, "it is so: Linux-HA has no lease"},
 	{regexp.MustCompile(`Late heartbeat|returning after partition`), []string{"partition-", "partition", "one-way", "freeze-", "debugged", "loss-", "cut-in-loss", "busy", "uplink-", "ping-lost-both"},
 		"the nodes did not hear each other, or a ping node, for longer than deadtime"},
-	{regexp.MustCompile(`Late heartbeat: Node [0-9.]+:`), []string{"idle"}, "it hears nobody for a second while it starts, and deadtime is a second there"},
 }
 
 // ofItself are complaints of a node about its own doings, with its name: it took its own word for an order that is over, or was held up.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"hapair/haresources"
 	"hapair/heartbeat/config"
 )
 
@@ -17,6 +18,7 @@ var ofSomePairs = []struct {
 }{
 	{fencingDevice, "a fencing device"},
 	{comparedPings, "a ping node and ipfail"},
+	{idleNode, "a node that no group prefers"},
 }
 
 // ScenariosFor lists what concerns the pair of these options: all but what is about things that its files do not have. Files that cannot be read
@@ -31,12 +33,16 @@ func ScenariosFor(o Options) []Scenario {
 
 // condition is what the files must have for the scenario, in words; "" for nothing.
 func (s scenario) condition() string {
+	var words []string
 	for _, some := range ofSomePairs {
 		if s.needs&some.need != 0 {
-			return "where the files have " + some.words
+			words = append(words, some.words)
 		}
 	}
-	return ""
+	if len(words) == 0 {
+		return ""
+	}
+	return "where the files have " + strings.Join(words, ", and ")
 }
 
 // concerned leaves out the scenarios about what the files do not have.
@@ -48,6 +54,9 @@ func (o Options) concerned(all []scenario) []scenario {
 	has := map[need]bool{
 		fencingDevice: len(c.FencingLevels()) > 0 || o.Set["stonith_host"] != "" || o.Set["stonith"] != "",
 		comparedPings: (len(c.Pings) > 0 || o.Set["ping"] != "" || o.Set["ping_group"] != "") && (c.IPFail || strings.Contains(o.Set["respawn"], "ipfail")),
+	}
+	for _, n := range c.Nodes {
+		has[idleNode] = has[idleNode] || !slices.ContainsFunc(c.Table.Groups, func(g haresources.Group) bool { return g.Preferred == n })
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(s scenario) bool {
 		for _, some := range ofSomePairs {

@@ -156,6 +156,9 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	if s.needs&comparedPings != 0 && !p.compares {
 		return "these files name no ping node, or no ipfail"
 	}
+	if s.needs&idleNode != 0 && slices.ContainsFunc(p.services, func(s *service) bool { return s.preferred == 0 }) && slices.ContainsFunc(p.services, func(s *service) bool { return s.preferred == 1 }) {
+		return "these files have each node prefer a group"
+	}
 	if s.needs&fencingDevice != 0 && !p.fencing {
 		return "these files name no fencing device"
 	}

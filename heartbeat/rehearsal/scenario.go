@@ -28,6 +28,7 @@ const (
 	comparedPings                  // a ping node that ipfail compares
 	memoryLimits                   // control groups that bound memory
 	fencingDevice                  // the files name a device, so that there is something to rehearse
+	idleNode                       // a node that no group prefers: what becomes of it alone disturbs nobody
 	oursActive                     // the first node runs hapair: of linux-ha it is known that it does this wrong
 )
 

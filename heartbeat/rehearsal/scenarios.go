@@ -205,7 +205,8 @@ func enduring() []scenario {
 	idle[0].cost = &cost{percent: 0.5, megabytes: 25}
 	return []scenario{
 		{name: "idle", about: "nothing happens for twenty seconds, at keepalive 100 ms", phases: idle,
-			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1", "baud": "115200"}},
+			set: map[string]string{"keepalive": "100ms", "warntime": "500ms", "deadtime": "1", "baud": "115200",
+				"deadping": "3"}}, // linux-ha hears nobody for a second while it starts
 		{name: "loss", about: "a fifth of all frames between the nodes is lost for ten seconds", needs: packetLoss, phases: loss},
 		{name: "loss-half", about: "half of all frames between the nodes is lost for twenty seconds", needs: packetLoss, phases: half},
 		{name: "loss-third", about: "thirty of a hundred frames between the nodes are lost for ten seconds", needs: packetLoss, phases: third},

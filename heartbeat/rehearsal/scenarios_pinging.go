@@ -24,14 +24,14 @@ func pinging() []scenario {
 		{name: "cable-lost", about: "the cable of the active node's service interface is pulled; the nodes still hear each other", needs: twoMedia | oursBoth | gateway,
 			set: off, phases: []phase{
 				{name: "pull", steps: []step{{do: pullService, on: active}}, hold: span{deadtimes: 1}, outage: unplugged, dual: single()}, plugged}},
-		{name: "cable-standby", about: "the same happens to the standby node", needs: twoMedia | oursBoth | gateway,
+		{name: "cable-standby", about: "the same happens to the standby node", needs: twoMedia | oursBoth | gateway | idleNode,
 			set: off, phases: []phase{
 				{name: "pull", steps: []step{{do: pullServiceIdle, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()},
 				{name: "plug", steps: []step{{do: plugService, on: standby}}, hold: span{deadtimes: 2, plus: time.Second}, outage: undisturbed(), dual: single()}}},
 		{name: "uplink-lost", about: "the active node reaches nobody but the other node any more, which still reaches the ping nodes", needs: comparedPings | packetLoss,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplink, on: active}}, hold: span{deadpings: 1}, outage: lost, dual: single()}, back}},
-		{name: "uplink-standby", about: "the same happens to the standby node", needs: comparedPings | packetLoss,
+		{name: "uplink-standby", about: "the same happens to the standby node", needs: comparedPings | packetLoss | idleNode,
 			set: off, phases: []phase{
 				{name: "lost", steps: []step{{do: cutUplinkIdle, on: standby}}, hold: span{deadpings: 2, plus: time.Second}, outage: undisturbed(), dual: single()}, back}},
 		{name: "ping-lost-both", about: "the ping nodes stop answering both nodes", needs: comparedPings | packetLoss,
