@@ -36,7 +36,9 @@ func machineMain() int {
 	}
 	encoder.Encode(reply{})
 	i := &initProcess{encoder: encoder, waiting: map[int]*child{}}
-	go i.reap()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGCHLD) // before anything is run: what ended unheard would never be collected
+	go i.reap(signals)
 	for {
 		var r request
 		if err := decoder.Decode(&r); err != nil {
@@ -212,9 +214,7 @@ func pathOf(env []string) string {
 }
 
 // reap collects every process that ends in the machine, and reports those that were asked for.
-func (i *initProcess) reap() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGCHLD)
+func (i *initProcess) reap(signals <-chan os.Signal) {
 	for range signals {
 		for i.reapOne() {
 		}
