@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -111,10 +112,11 @@ func (o Options) tellStarted(p *performance) {
 	}
 }
 
-// performedAgain is how often a performance is repeated that failed while the machine stood still.
+// performedAgain is how often a performance is repeated that says nothing of the pair.
 const performedAgain = 2
 
-// performOn performs it. What failed while a core of the machine stood still says nothing of the pair, and is performed again, which a notice tells.
+// performOn performs it. What failed while a core of the machine stood still says nothing of the pair, nor what Linux-HA began by hearing nobody: it is
+// performed again, which a notice tells.
 func (p *performance) performOn(ctx context.Context, machine *standstills) error {
 	var notices []string
 	for again := 0; ; again++ {
@@ -123,13 +125,29 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 			return err
 		}
 		p.notices = append(p.notices, notices...)
-		still := machine.longest(begun)
-		if p.run == nil || p.run.Passed || again == performedAgain || still == 0 {
+		if p.run == nil || p.run.Passed || again == performedAgain {
 			return nil
 		}
-		notices = append(notices, fmt.Sprintf("%s%s was performed again: a core of this machine ran no daemon meanwhile, for %v", rowName(p.job.Scenario, p.job.Wiring),
-			pairWords(p.job.Implementations), still.Round(time.Millisecond)))
+		var why string
+		switch still := machine.longest(begun); {
+		case still > 0:
+			why = fmt.Sprintf("a core of this machine ran no daemon meanwhile, for %v", still.Round(time.Millisecond))
+		case p.run.deafStart():
+			why = "linux-ha took the other node for dead in its first second, in which it hears nobody"
+		default:
+			return nil
+		}
+		notices = append(notices, fmt.Sprintf("%s%s was performed again: %s", rowName(p.job.Scenario, p.job.Wiring), pairWords(p.job.Implementations), why))
 	}
+}
+
+// deafSecond is what Linux-HA says when it has heard the other node, and then, for its first second, nothing more: with a deadtime below a second it then
+// begins with a partition, after which it starts again.
+var deafSecond = regexp.MustCompile(`Late heartbeat: Node \S+: interval (9[5-9]\d|10\d\d) ms`)
+
+// deafStart tells that a performance failed by that, before anything was done to the pair.
+func (r *Run) deafStart() bool {
+	return withTheir.in(r.Implementations) && len(r.Phases) > 0 && slices.ContainsFunc(r.Phases[0].Failures, deafSecond.MatchString)
 }
 
 // perform performs it in a fresh laboratory.
