@@ -142,12 +142,19 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 }
 
 // deafSecond is what Linux-HA says when it has heard the other node, and then, for its first second, nothing more: with a deadtime below a second it then
-// begins with a partition, after which it starts again.
+// begins with a partition, and starts again.
 var deafSecond = regexp.MustCompile(`Late heartbeat: Node \S+: interval (9[5-9]\d|10\d\d) ms`)
 
-// deafStart tells that a performance failed by that, before anything was done to the pair.
+// deafStart tells that a performance failed by that: in a phase that begins with the start of a daemon.
 func (r *Run) deafStart() bool {
-	return withTheir.in(r.Implementations) && len(r.Phases) > 0 && slices.ContainsFunc(r.Phases[0].Failures, deafSecond.MatchString)
+	return withTheir.in(r.Implementations) && slices.ContainsFunc(r.Phases, func(p Phase) bool {
+		return p.Starts && slices.ContainsFunc(p.Failures, deafSecond.MatchString)
+	})
+}
+
+// starts tells that a daemon is started in a phase.
+func (p phase) starts() bool {
+	return slices.ContainsFunc(p.steps, func(s step) bool { return s.do.words == startDaemon.words })
 }
 
 // perform performs it in a fresh laboratory.

@@ -26,28 +26,28 @@ func TestLongestStandstill(t *testing.T) {
 	}
 }
 
-// TestDeafStart: Linux-HA's first second excuses nothing that comes later, or that lasts longer, and nothing between two of ours.
+// TestDeafStart: Linux-HA's first second excuses nothing where no daemon starts, or that lasts longer, and nothing between two of ours.
 func TestDeafStart(t *testing.T) {
-	late := func(interval string) []string {
-		return []string{"10.77.0.200: alpha answers in the end, not beta",
-			"the log of beta complains: CRIT: Late heartbeat: Node alpha: interval " + interval + " ms (> deadtime) (1 times)"}
+	late := func(starts bool, interval string) rehearsal.Phase {
+		return rehearsal.Phase{Starts: starts, Failures: []string{"10.77.0.200: alpha answers in the end, not beta",
+			"the log of beta complains: CRIT: Late heartbeat: Node alpha: interval " + interval + " ms (> deadtime) (1 times)"}}
 	}
 	mixed, ours := [2]string{rehearsal.Hapair, rehearsal.LinuxHA}, [2]string{rehearsal.Hapair, rehearsal.Hapair}
 	for _, c := range []struct {
 		impls  [2]string
-		phases [][]string
+		phases []rehearsal.Phase
 		want   bool
 	}{
-		{mixed, [][]string{late("1000"), nil}, true},
-		{mixed, [][]string{late("1010"), late("1010")}, true},
-		{mixed, [][]string{nil, late("1000")}, false},
-		{mixed, [][]string{late("2000")}, false},
-		{mixed, [][]string{late("400")}, false},
+		{mixed, []rehearsal.Phase{late(true, "1000"), {}}, true},
+		{mixed, []rehearsal.Phase{{Starts: true}, {}, late(true, "1010")}, true},
+		{mixed, []rehearsal.Phase{{Starts: true}, late(false, "1000")}, false},
+		{mixed, []rehearsal.Phase{late(true, "2000")}, false},
+		{mixed, []rehearsal.Phase{late(true, "400")}, false},
 		{mixed, nil, false},
-		{ours, [][]string{late("1000")}, false},
+		{ours, []rehearsal.Phase{late(true, "1000")}, false},
 	} {
 		if got := rehearsal.DeafStart(c.impls, c.phases...); got != c.want {
-			t.Errorf("%v %q: %v, want %v", c.impls, c.phases, got, c.want)
+			t.Errorf("%v %+v: %v, want %v", c.impls, c.phases, got, c.want)
 		}
 	}
 }
