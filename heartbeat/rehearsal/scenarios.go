@@ -186,10 +186,13 @@ func failing() []scenario {
 	}
 }
 
+// afterLoss leaves the nodes the time to ask for what was lost last, and calmedAfter beyond that.
+var afterLoss = span{deadtimes: 1, plus: time.Second}
+
 // enduring are scenarios in which nothing may happen.
 func enduring() []scenario {
 	nothing := func(do verb, what string, span span) []phase {
-		return []phase{{name: "endure", steps: []step{{do: do, on: both, what: what, span: span}}, hold: oneDeadtime, outage: undisturbed(), dual: single()}}
+		return []phase{{name: "endure", steps: []step{{do: do, on: both, what: what, span: span}}, hold: afterLoss, outage: undisturbed(), dual: single()}}
 	}
 	loss := nothing(lose, "20", span{lasting: 10 * time.Second})
 	third := nothing(lose, "30", span{lasting: 10 * time.Second})

@@ -51,7 +51,7 @@ func roles() []scenario {
 		scenario{name: "tour", about: "there and back: a hand-over, a fifth of all frames lost, a power cut, a return, and an order in a message so long that linux-ha may compress it",
 			set: off, needs: packetLoss, phases: []phase{
 				there,
-				{name: "loss", steps: []step{{do: lose, on: both, what: "20", span: span{plus: 3 * time.Second}}}, hold: oneDeadtime, outage: undisturbed(), dual: single()},
+				{name: "loss", steps: []step{{do: lose, on: both, what: "20", span: span{plus: 3 * time.Second}}}, hold: afterLoss, outage: undisturbed(), dual: single()},
 				{name: "cut", steps: []step{{do: powerCut, on: standby}}, hold: oneDeadtime, outage: afterDeath(), dual: single()},
 				back,
 				// The last thing of all: linux-ha, once it has sent so long a message, now and then loses the end of its next takeover, or answers nobody any more.
