@@ -22,13 +22,26 @@ func (e *engine) inLoop(ctx context.Context, patience time.Duration, f func()) e
 		f()
 		close(done)
 	})
+	return e.outcome(ctx, done)
+}
+
+// outcome waits until something that the loop was given is done. What is done is never denied: it may itself have ended the loop, as an upgrade does, and
+// everything else with it, before anybody came to look.
+func (e *engine) outcome(ctx context.Context, done <-chan struct{}) error {
+	var err error
 	select {
 	case <-done:
 		return nil
 	case <-e.ended:
-		return fmt.Errorf("heartbeat is ending")
+		err = fmt.Errorf("heartbeat is ending")
 	case <-ctx.Done():
-		return fmt.Errorf("the main loop does not answer: %w", ctx.Err())
+		err = fmt.Errorf("the main loop does not answer: %w", ctx.Err())
+	}
+	select {
+	case <-done:
+		return nil
+	default:
+		return err
 	}
 }
 
