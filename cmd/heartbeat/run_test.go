@@ -203,11 +203,15 @@ func TestSignalsOfARealDaemon(t *testing.T) {
 		l.cmd.Process.Signal(s)
 	}
 	l.wants(0, "", "heartbeat", "status")
+	const reread = "Configuration reread and in force" // else the end may overtake it
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(l.out.String(), reread) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	l.wants(0, "", "heartbeat", "-k")
 	if err := l.cmd.Wait(); err != nil {
 		t.Errorf("after SIGTERM the daemon ended with %v", err)
 	}
-	for _, want := range []string{"Debug level is now 1", "Debug level is now 0", "Configuration reread and in force", "alpha Heartbeat shutdown complete."} {
+	for _, want := range []string{"Debug level is now 1", "Debug level is now 0", reread, "alpha Heartbeat shutdown complete."} {
 		if !strings.Contains(l.out.String(), want) {
 			t.Errorf("the log lacks %q", want)
 		}
