@@ -211,7 +211,6 @@ func setStonithHost(p *parser, s statement) {
 // setRespawn adds a client that is started again when it ends.
 func setRespawn(p *parser, s statement) { p.client(s, &p.cfg.Respawn) }
 
-// setFailFast adds a client whose abnormal end reboots the machine.
 // setMsgFmt is one of two words. With the second one Linux-HA's daemon writes a message without a line's end into its own FIFO, and takes the message
 // of a script that comes within the same second for the rest of the line.
 func setMsgFmt(p *parser, s statement) {
@@ -222,6 +221,7 @@ func setMsgFmt(p *parser, s statement) {
 	}
 }
 
+// setFailFast adds a client whose abnormal end reboots the machine.
 func setFailFast(p *parser, s statement) { p.client(s, &p.cfg.FailFast) }
 
 // client adds `USER /path [args…]` to a list.

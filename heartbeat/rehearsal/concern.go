@@ -54,9 +54,7 @@ func (o Options) concerned(all []scenario) []scenario {
 	has := map[need]bool{
 		fencingDevice: len(c.FencingLevels()) > 0 || o.Set["stonith_host"] != "" || o.Set["stonith"] != "",
 		comparedPings: (len(c.Pings) > 0 || o.Set["ping"] != "" || o.Set["ping_group"] != "") && (c.IPFail || strings.Contains(o.Set["respawn"], "ipfail")),
-	}
-	for _, n := range c.Nodes {
-		has[idleNode] = has[idleNode] || !slices.ContainsFunc(c.Table.Groups, func(g haresources.Group) bool { return g.Preferred == n })
+		idleNode:      anyIdle(c.Nodes, c.Table.Groups),
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(s scenario) bool {
 		for _, some := range ofSomePairs {
@@ -65,6 +63,13 @@ func (o Options) concerned(all []scenario) []scenario {
 			}
 		}
 		return false
+	})
+}
+
+// anyIdle tells that there is a node that no group prefers.
+func anyIdle(nodes []string, groups []haresources.Group) bool {
+	return slices.ContainsFunc(nodes, func(node string) bool {
+		return !slices.ContainsFunc(groups, func(g haresources.Group) bool { return g.Preferred == node })
 	})
 }
 

@@ -138,13 +138,7 @@ func (w *world) realtime() bool {
 
 // impossible is why the scenario cannot be performed with this pair; "" when it can.
 func (s scenario) impossible(p *pair, impls [2]string) string {
-	media := len(p.serials)
-	for _, n := range p.networks {
-		if n.heartbeat {
-			media++
-		}
-	}
-	if s.needs&twoMedia != 0 && media < 2 {
+	if s.needs&twoMedia != 0 && p.media() < 2 {
 		return "these files name one heartbeat link only"
 	}
 	if s.needs&oursActive != 0 && impls[0] != Hapair {
@@ -156,7 +150,7 @@ func (s scenario) impossible(p *pair, impls [2]string) string {
 	if s.needs&comparedPings != 0 && !p.compares {
 		return "these files name no ping node, or no ipfail"
 	}
-	if s.needs&idleNode != 0 && slices.ContainsFunc(p.services, func(s *service) bool { return s.preferred == 0 }) && slices.ContainsFunc(p.services, func(s *service) bool { return s.preferred == 1 }) {
+	if s.needs&idleNode != 0 && !anyIdle(p.nodes[:], p.groups) {
 		return "these files have each node prefer a group"
 	}
 	if s.needs&fencingDevice != 0 && !p.fencing {

@@ -121,9 +121,9 @@ func newPair(cfg *config.Config) (*pair, error) {
 	return p, p.addPings(cfg.Pings)
 }
 
-// paths counts what something is sent over with each keepalive: media of heartbeats, and hosts that are pinged.
-func (p *pair) paths() int {
-	count := len(p.serials) + len(p.pings)
+// media counts what heartbeats are sent over.
+func (p *pair) media() int {
+	count := len(p.serials)
 	for _, n := range p.networks {
 		if n.heartbeat {
 			count++
@@ -131,6 +131,9 @@ func (p *pair) paths() int {
 	}
 	return count
 }
+
+// paths counts what something is sent over with each keepalive: media of heartbeats, and hosts that are pinged.
+func (p *pair) paths() int { return p.media() + len(p.pings) }
 
 // network finds or adds the network of an interface name.
 func (p *pair) network(device string) *network {
