@@ -25,7 +25,11 @@ type stage struct {
 }
 
 func newStage(t *testing.T, ours int, failback heartbeat.Failback) *stage {
-	w := newWorld(1, options{keepalive: 200 * time.Millisecond, deadtime: 2 * time.Second, initdead: 5 * time.Second, failback: failback,
+	return newStageBeating(t, ours, failback, 200*time.Millisecond)
+}
+
+func newStageBeating(t *testing.T, ours int, failback heartbeat.Failback, keepalive time.Duration) *stage {
+	w := newWorld(1, options{keepalive: keepalive, deadtime: 2 * time.Second, initdead: 5 * time.Second, failback: failback,
 		groups: 2, links: 2, scriptTime: 50 * time.Millisecond, prepares: true})
 	w.script = &scenario{w: w, fails: map[string]int{}}
 	p := &mixedPair{world: w, ours: w.nodes[ours], theirs: w.nodes[1-ours]}
@@ -287,6 +291,24 @@ func TestMixedPair(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMixedAcknowledges wants Linux-HA to be able to forget what it has sent while half of all frames is lost and something is always missing: it keeps 500 messages,
+// complains from 375 on, and stops to listen to its own clients with 250.
+func TestMixedAcknowledges(t *testing.T) {
+	s := newStageBeating(t, 0, heartbeat.FailbackOff, 50*time.Millisecond)
+	s.both()
+	s.opt.loss = 0.5
+	most := uint64(0)
+	for end := s.now + time.Minute; s.now < end; {
+		s.pass(100 * time.Millisecond)
+		most = max(most, s.site.last.seq-s.site.last.acked)
+	}
+	t.Logf("at most %d messages unacknowledged", most)
+	if most > 100 {
+		t.Errorf("%d messages of Linux-HA were unacknowledged", most)
+	}
+	s.on("alpha", "beta")
 }
 
 // TestMixedHandOver tries each command with each set, from each side.

@@ -34,6 +34,7 @@ type receiver struct {
 	statusSeq  uint64 // highest status among them
 	missing    []lost // ascending
 	trigger    uint64 // acknowledge numbers that are this modulo ackEvery
+	acked      uint64 // the last number acknowledged, or the one before the first received
 	nonces     []uint64
 	lostTotal  uint64
 	lastAt     time.Duration // when the newest message was first received
@@ -45,7 +46,20 @@ type lost struct {
 }
 
 func (r *receiver) reset(trigger uint64) {
-	r.last, r.statusSeq, r.missing, r.trigger = 0, 0, nil, trigger
+	r.last, r.statusSeq, r.missing, r.trigger, r.acked = 0, 0, nil, trigger, 0
+}
+
+// toAcknowledge is the number to acknowledge now, of which no lower one is missing; 0 for none.
+func (r *receiver) toAcknowledge() uint64 {
+	through := r.last
+	if len(r.missing) > 0 {
+		through = r.missing[0].seq - 1
+	}
+	due := through - (through+ackEvery-r.trigger)%ackEvery
+	if due <= r.acked || due > through { // of the first few numbers none is due
+		return 0
+	}
+	return due
 }
 
 func (r *receiver) deadlines(sooner func(time.Duration)) {
@@ -221,16 +235,32 @@ func (n *Node) sequence(seq uint64) verdict {
 		if len(r.missing) == 0 {
 			n.report(Debug, "No pkts missing from %s!", n.peer.name)
 		}
+		n.acknowledge()
 		return keep
 	}
-	r.last = seq
-	if n.peer.kind == kindClassic && seq%ackEvery == r.trigger && len(r.missing) == 0 {
-		ack := wire.New(typeAck)
-		ack.Add("dest", n.peer.name)
-		ack.Add("ackseq", strconv.FormatUint(seq, 16))
-		n.send(ack)
+	if r.last == 0 {
+		r.acked = seq - 1
 	}
+	r.last = seq
+	n.acknowledge()
 	return keep
+}
+
+// acknowledge tells a Linux-HA node what it need not keep any longer (protocol section 5.5). Linux-HA itself does so only at a moment at which nothing is missing,
+// which under heavy loss hardly comes: its peer keeps messages until it complains, and stops listening to its own clients.
+func (n *Node) acknowledge() {
+	if n.peer.kind != kindClassic {
+		return
+	}
+	seq := n.rx.toAcknowledge()
+	if seq == 0 {
+		return
+	}
+	n.rx.acked = seq
+	ack := wire.New(typeAck)
+	ack.Add("dest", n.peer.name)
+	ack.Add("ackseq", strconv.FormatUint(seq, 16))
+	n.send(ack)
 }
 
 // gap notes the messages between the last one and seq as lost.
@@ -308,6 +338,7 @@ func (n *Node) admitUnsequenced(m wire.Message) verdict {
 		}
 		n.rx.missing = slices.Delete(n.rx.missing, i, i+1)
 		n.reportLimited("nak", LevelError, "Irretrievably lost packet: node %s seq %d", n.peer.name, seq)
+		n.acknowledge()
 	default:
 		return drop
 	}
