@@ -177,3 +177,6 @@ func NobodyWatches(since time.Time) time.Duration { return (*standstills)(nil).l
 func DeafStart(impls [2]string, phases ...Phase) bool {
 	return (&Run{Implementations: impls, Phases: phases}).deafStart()
 }
+
+// Overlong tells that a performance with these phases is performed again because a short partition was not short.
+func Overlong(phases ...Phase) bool { return (&Run{Phases: phases}).overlong() }

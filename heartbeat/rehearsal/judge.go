@@ -24,7 +24,7 @@ func (r *run) judge(p phase, before *model, window probe.Span, reached bool) {
 		c.echo.Drain(window.To)
 		c.ask.Drain(window.To)
 	}
-	result := Phase{Name: p.name, Starts: p.starts(), Owners: map[string]string{}}
+	result := Phase{Name: p.name, Starts: p.starts(), OverlongMS: milliseconds(r.overlong), Owners: map[string]string{}}
 	limitOutage, limitDual, limitServes := r.limit(p.outage, before), r.limit(p.dual, before), r.limit(p.serves, before)
 	probed := r.world.probed()
 	for i, s := range r.world.pair.services {

@@ -132,6 +132,8 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 		switch still := machine.longest(begun); {
 		case still > 0:
 			why = fmt.Sprintf("a core of this machine ran no daemon meanwhile, for %v", still.Round(time.Millisecond))
+		case p.run.overlong():
+			why = "this machine took more time to connect the nodes again than a short partition may last longer"
 		case p.run.deafStart():
 			why = "linux-ha took the other node for dead in its first second, in which it hears nobody"
 		default:
@@ -139,6 +141,15 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 		}
 		notices = append(notices, fmt.Sprintf("%s%s was performed again: %s", rowName(p.job.Scenario, p.job.Wiring), pairWords(p.job.Implementations), why))
 	}
+}
+
+// longerBy is what a short partition may last longer than meant, in milliseconds: a fifth of the keepalive of 50 ms and so of the reserve that there is with
+// a deadtime of four of them.
+const longerBy = 10
+
+// overlong tells that a performance failed in a phase with such a partition.
+func (r *Run) overlong() bool {
+	return slices.ContainsFunc(r.Phases, func(p Phase) bool { return p.OverlongMS > longerBy && len(p.Failures) > 0 })
 }
 
 // deafSecond is what Linux-HA says when it has heard the other node, and then, for its first second, nothing more: with a deadtime below a second it then

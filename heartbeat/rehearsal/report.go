@@ -32,9 +32,10 @@ type Event struct {
 // judged.
 type Phase struct {
 	Name          string            `json:"name"`
-	Starts        bool              `json:"starts,omitempty"` // a daemon is started in it
-	OutageMS      float64           `json:"outage_ms"`        // longest stretch without answers for any address, the prober's own stalls taken off
-	OutageRawMS   float64           `json:"outage_raw_ms"`    // the same with them
+	Starts        bool              `json:"starts,omitempty"`      // a daemon is started in it
+	OverlongMS    float64           `json:"overlong_ms,omitempty"` // how much longer than meant a short partition lasted
+	OutageMS      float64           `json:"outage_ms"`             // longest stretch without answers for any address, the prober's own stalls taken off
+	OutageRawMS   float64           `json:"outage_raw_ms"`         // the same with them
 	OutageLimitMS float64           `json:"outage_limit_ms,omitempty"`
 	GivenMS       float64           `json:"given_ms,omitempty"` // of the outage of a planned move, what passed until the node that gave said that it had
 	TakenMS       float64           `json:"taken_ms,omitempty"` // and what passed from then on

@@ -20,7 +20,9 @@ type run struct {
 	zero     time.Duration
 	begun    time.Duration // when the phase under way did
 	result   Run
-	sharing  bool // other performances share the machine
+	sharing  bool          // other performances share the machine
+	shortCut shortCut      // under way
+	overlong time.Duration // how much longer than meant one lasted, in the phase under way
 }
 
 // perform does the whole scenario. An error means that it could not be done; what went wrong with the pair is in the result.
@@ -86,7 +88,7 @@ func (r *run) phase(ctx context.Context, p phase) error {
 	before := r.model.clone()
 	used := r.world.consumption()
 	begun := r.world.clock.Now()
-	r.begun = begun
+	r.begun, r.overlong = begun, 0
 	if r.zero == 0 && p.name != "start" && p.name != "start alone" {
 		r.zero = begun
 	}

@@ -51,3 +51,21 @@ func TestDeafStart(t *testing.T) {
 		}
 	}
 }
+
+// TestOverlong: a partition that lasted longer than meant excuses what failed in its own phase only, and one that lasted as long as meant nothing.
+func TestOverlong(t *testing.T) {
+	failures := []string{"10.77.0.100 moved 1 times between the nodes, 0 were due"}
+	for _, c := range []struct {
+		phases []rehearsal.Phase
+		want   bool
+	}{
+		{[]rehearsal.Phase{{}, {OverlongMS: 14, Failures: failures}}, true},
+		{[]rehearsal.Phase{{}, {OverlongMS: 0.4, Failures: failures}}, false},
+		{[]rehearsal.Phase{{OverlongMS: 14}, {Failures: failures}}, false},
+		{nil, false},
+	} {
+		if got := rehearsal.Overlong(c.phases...); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.phases, got, c.want)
+		}
+	}
+}

@@ -264,7 +264,14 @@ func (w *world) isolate(n *network, on bool) error {
 	return nil
 }
 
-func doPlugAll(_ context.Context, r *run, _ int, _ step) error { return r.world.separate(false) }
+func doPlugAll(_ context.Context, r *run, _ int, _ step) error {
+	err := r.world.separate(false)
+	if r.shortCut != (shortCut{}) {
+		r.overlong = max(r.overlong, r.world.clock.Now()-r.shortCut.begun-r.shortCut.meant)
+		r.shortCut = shortCut{}
+	}
+	return err
+}
 
 // separate cuts or mends everything between the nodes.
 func (w *world) separate(on bool) error {
@@ -280,11 +287,19 @@ func (w *world) separate(on bool) error {
 }
 
 func doPartition(ctx context.Context, r *run, _ int, s step) error {
+	span := s.span.of(r.timing)
+	if span < r.timing.deadtime {
+		r.shortCut = shortCut{begun: r.world.clock.Now(), meant: span}
+	}
 	if err := r.world.separate(true); err != nil {
 		return err
 	}
-	return pause(ctx, s.span.of(r.timing))
+	return pause(ctx, span)
 }
+
+// shortCut is a partition that nobody is to take for a death. The kernel lets one at a time change a network of this machine, so beside other performances
+// it can last longer than meant.
+type shortCut struct{ begun, meant time.Duration }
 
 func doFailStarts(_ context.Context, r *run, node int, _ step) error {
 	return each(node, func(i int) error { return r.world.nodes[i].setMark(failMark, true) })
