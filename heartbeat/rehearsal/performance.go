@@ -154,7 +154,7 @@ func (r *Run) overlong() bool {
 
 // deafSecond is what Linux-HA says when it has heard the other node, and then, for its first second, nothing more: with a deadtime below a second it then
 // begins with a partition, and starts again.
-var deafSecond = regexp.MustCompile(`Late heartbeat: Node \S+: interval (9[5-9]\d|10\d\d) ms`)
+var deafSecond = regexp.MustCompile(`Late heartbeat: Node \S+: interval ([5-9]\d\d|10\d\d) ms`)
 
 // deafStart tells that a performance failed by that: in a phase that begins with the start of a daemon.
 func (r *Run) deafStart() bool {
