@@ -228,6 +228,9 @@ func (n *Node) classicHoldings(m wire.Message) {
 	if c.state < rscStable && c.otherStable {
 		n.acquireLocal("the peer is stable")
 	}
+	if full {
+		n.takeBelated(m)
+	}
 }
 
 // classicStable notes whether the peer has settled, and answers when it has.

@@ -311,6 +311,61 @@ func TestMixedAcknowledges(t *testing.T) {
 	s.on("alpha", "beta")
 }
 
+// TestMixedBelatedDone loses the word of Linux-HA that it has given a set up, until that is too old to be believed. It must not wait for the end of the hand-over,
+// and ignore every request, for an hour.
+func TestMixedBelatedDone(t *testing.T) {
+	s := newStage(t, 0, heartbeat.FailbackOff)
+	s.both()
+	lost, until := "", time.Duration(0)
+	s.overhear = func(m *machine, send heartbeat.Send) {
+		msg := send.Msg
+		if m == s.theirs && lost == "" && msg.Kind() == "ask_resources" && msg.Get("info") == "done" {
+			lost, until = msg.Get("seq"), s.now+1100*time.Millisecond
+		}
+		if m == s.theirs && msg.Get("seq") == lost && s.now < until {
+			s.cut(false, s.theirs)
+			s.at(0, func() { s.cut(true, s.theirs) })
+		}
+	}
+	s.theirs.request(heartbeat.RequestStandby, "all")
+	s.pass(3 * time.Second)
+	s.on("alpha", "alpha")
+	if s.now < until || lost == "" {
+		t.Fatal("the word was not lost")
+	}
+	s.theirs.request(heartbeat.RequestTakeover, "all")
+	s.pass(3 * time.Second)
+	s.on("beta", "beta")
+	if len(s.site.complaints) > 0 {
+		t.Errorf("Linux-HA logs as errors: %q", s.site.complaints)
+	}
+}
+
+// TestMixedStirs has Linux-HA wake after a standstill and say something else before its status, to a node that was isolated meanwhile: that it is heard ends the
+// isolation, and must not be taken for leave to start what it runs.
+func TestMixedStirs(t *testing.T) {
+	s := newStage(t, 0, heartbeat.FailbackOff)
+	s.pingNodes(1)
+	s.both()
+	s.deaf[s.ours.index] = true
+	s.theirs.paused = true
+	s.pass(4 * time.Second)
+	until := s.now + 500*time.Millisecond
+	s.overhear = func(m *machine, send heartbeat.Send) {
+		if m == s.theirs && send.Msg.Kind() == "status" && s.now < until {
+			s.cut(false, s.theirs)
+			s.at(0, func() { s.cut(true, s.theirs) })
+		}
+	}
+	s.theirs.resume()
+	s.pass(30 * time.Second)
+	for _, g := range s.cfg.Groups {
+		if owners := s.owners(g.Name); len(owners) != 1 || s.fault != "" {
+			t.Fatalf("%s runs on %v; %s\n%s", g.Name, owners, s.fault, tail(s.world))
+		}
+	}
+}
+
 // TestMixedHandOver tries each command with each set, from each side.
 func TestMixedHandOver(t *testing.T) {
 	for ours := range 2 {

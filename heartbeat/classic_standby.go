@@ -155,6 +155,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 	switch c.standby.phase {
 	case standbyOther:
 		if n.late(m) {
+			c.belated = handover{which: c.standby.which, after: classicSeq(m)}
 			c.standby, c.told, c.ask = handover{}, false, true
 			return
 		}
@@ -177,6 +178,20 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 		fallthrough
 	default:
 		n.report(Info, "Ignored standby message 'done' from %s in state %d", n.peer.name, c.standby.phase)
+	}
+}
+
+// takeBelated goes on with a hand-over when the peer has said after its end that it does not hold the set. It waits for the word that this node has taken it, and
+// would ignore every request until then.
+func (n *Node) takeBelated(m wire.Message) {
+	c := &n.classic
+	b := c.belated
+	if b.which == claimNone || c.standby.phase != standbyNone || classicSeq(m) <= b.after || n.late(m) {
+		return
+	}
+	c.belated = handover{}
+	if c.otherHolds&b.which == claimNone {
+		n.takeSet(b.which)
 	}
 }
 

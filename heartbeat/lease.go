@@ -209,7 +209,7 @@ func (n *Node) noticeLapse(silent time.Duration) {
 // rearmAlone is rearm for a node whose peer was gone before the sleep and did not speak up after it.
 func (n *Node) rearmAlone(g *group) {
 	switch {
-	case !g.lapsed || !g.hold.owns() || n.now.Mono < n.doubtUntil || n.unplugged():
+	case !g.lapsed || !g.hold.owns() || n.now.Mono < n.doubtUntil || n.unplugged() || n.stirs():
 	case n.free():
 		n.answerAgain(g)
 	case n.look.answered && g.op == 0:

@@ -120,6 +120,9 @@ func (p *peer) deadlines(n *Node, sooner func(time.Duration)) {
 	if p.life == lifeUnknown {
 		sooner(n.initdeadAt())
 	}
+	if n.stirs() {
+		sooner(p.silentAt())
+	}
 	if n.cfg.Failback != FailbackOff && p.life == lifeAlive {
 		sooner(p.since + n.cfg.FailbackDelay)
 	}

@@ -69,7 +69,7 @@ func (n *Node) alone() {
 	}
 	for _, g := range n.groups {
 		n.rearmAlone(g)
-		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || g.hold == holdUnknown || cut {
+		if g.op != 0 || g.hold.owns() || g.hold == holdStuck || g.hold == holdUnknown || cut || n.stirs() {
 			continue
 		}
 		if n.now.Mono < n.isolation.waitUntil && !g.yielded {
@@ -83,6 +83,12 @@ func (n *Node) alone() {
 		n.acquire(g, n.whyAlone())
 	}
 	n.tookOver()
+}
+
+// stirs tells that a Linux-HA node which counts as dead has been heard since, although not yet its status: it runs, and may serve.
+func (n *Node) stirs() bool {
+	p := &n.peer
+	return p.kind == kindClassic && p.life == lifeDead && p.lastHeard != never && n.now.Mono < p.silentAt() && !n.fence.done
 }
 
 // takesOver says, in Linux-HA's words, which many a log is watched for, that this node takes what a peer had that is gone.
