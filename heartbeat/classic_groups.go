@@ -166,7 +166,7 @@ func (n *Node) classicReady() error {
 // classicTimers acts on what has waited long enough.
 func (n *Node) classicTimers() {
 	c, now := &n.classic, n.now.Mono
-	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" {
+	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" && !c.leaving { // what it says it gives up may still run
 		n.acquireLocal("the ten seconds are over")
 		n.report(Info, "local resource transition completed.")
 	}

@@ -211,6 +211,8 @@ func (n *Node) classicHoldings(m wire.Message) {
 		n.received()
 	}
 	switch m.Get(fieldInfo) {
+	case infoOurs:
+		n.voidHandover(seq)
 	case infoShutdown:
 		if !c.leaving {
 			n.prepareSet(claimAll)
@@ -225,7 +227,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 		c.stableSeq = seq
 		n.classicStable(stable == "1" && !c.dormant)
 	}
-	if c.state < rscStable && c.otherStable {
+	if c.state < rscStable && c.otherStable && !c.leaving {
 		n.acquireLocal("the peer is stable")
 	}
 	if full {

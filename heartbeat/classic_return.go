@@ -59,6 +59,7 @@ func (n *Node) classicStonith(m wire.Message) {
 	if m.Get("node") != n.cfg.Node || result == "badhost" || result == "bad" {
 		return
 	}
+	c.missedUs = true
 	switch {
 	case c.returned.at > 0:
 		c.returned.missed = true
@@ -98,6 +99,7 @@ func (n *Node) contestedClassic() {
 	case r.at == 0 && !c.told:
 		return
 	case r.at == 0:
+		c.missedUs = true
 		reason = n.peer.name + " claims them: it has taken this node for dead"
 	case r.frozen:
 		reason = n.peer.name + " stood still, never missed this node and still holds them"

@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"slices"
 	"time"
 
 	"hapair/heartbeat/wire"
@@ -23,7 +24,8 @@ type handover struct {
 	held    claim // what this node held of it before
 	giving  bool  // this node goes standby
 	granted bool
-	working bool // this node's part is under way: say done when the groups have settled
+	working bool          // this node's part is under way: say done when the groups have settled
+	since   time.Duration // when it was granted
 	until   time.Duration
 	after   uint64 // number of the peer's newest message when this step began: what is older belongs to something else
 }
@@ -154,7 +156,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 	c := &n.classic
 	switch c.standby.phase {
 	case standbyOther:
-		if n.late(m) {
+		if n.late(m) || n.mayBeVoid(m) {
 			c.belated = handover{which: c.standby.which, after: classicSeq(m)}
 			c.standby, c.told, c.ask = handover{}, false, true
 			return
@@ -171,7 +173,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 		c.standby, c.unanswered = handover{}, 0
 		n.sendResource("")
 	case standbyNone:
-		if c.state == rscStable && classicSeq(m) >= n.rx.last && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
+		if c.state == rscStable && classicSeq(m) >= n.rx.last && len(n.rx.missing) == 0 && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
 			n.takeSet(which) // this node had given up waiting for it
 			return
 		}
@@ -181,12 +183,32 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 	}
 }
 
+// mayBeVoid tells that the peer may have taken this node for dead since the hand-over began, and the set back, and that what it said of that may not have arrived.
+// Linux-HA says nevertheless, when the scripts of its hand-over end, that it has given the set up.
+func (n *Node) mayBeVoid(m wire.Message) bool {
+	s := &n.classic.standby
+	if !n.classic.missedUs && n.now.Mono < s.since+n.cfg.Deadtime-n.cfg.Keepalive {
+		return false
+	}
+	return slices.ContainsFunc(n.rx.missing, func(l lost) bool { return l.seq > s.after && l.seq < classicSeq(m) })
+}
+
+// voidHandover ends a hand-over whose giver has taken this node for dead since.
+func (n *Node) voidHandover(seq uint64) {
+	c := &n.classic
+	if c.standby.phase != standbyOther || seq <= c.standby.after {
+		return
+	}
+	n.transition(Warn, n.peer.name+" has taken this node for dead since", "Hand-over of %s resources from %s has failed: they stay there", c.standby.which, n.peer.name)
+	c.standby = handover{}
+}
+
 // takeBelated goes on with a hand-over when the peer has said after its end that it does not hold the set. It waits for the word that this node has taken it, and
 // would ignore every request until then.
 func (n *Node) takeBelated(m wire.Message) {
 	c := &n.classic
 	b := c.belated
-	if b.which == claimNone || c.standby.phase != standbyNone || classicSeq(m) <= b.after || n.late(m) {
+	if b.which == claimNone || c.standby.phase != standbyNone || m.Get(fieldStable) != "1" || classicSeq(m) <= b.after || n.late(m) {
 		return
 	}
 	c.belated = handover{}
@@ -217,7 +239,7 @@ func (n *Node) grant(which claim, seq uint64) {
 			"not be started, which is then nowhere: look at its log; `heartbeat takeover foreign` here takes its resources", n.peer.name, which)
 	}
 	c.otherStable = false
-	c.standby = handover{phase: standbyOther, which: which, until: n.now.Mono + grantUsed, after: seq}
+	c.standby = handover{phase: standbyOther, which: which, since: n.now.Mono, until: n.now.Mono + grantUsed, after: seq}
 	n.sayAsk("other")
 	n.prepareSet(which.swap())
 }
