@@ -44,8 +44,11 @@ func (n *Node) probeEvery() time.Duration {
 	return min(max(n.peer.deadtime/probesWanted, probeFastest), probeSlowest)
 }
 
-// lateAt is when a heartbeat is overdue: one interval and a little more without news.
+// lateAt is when a heartbeat is overdue: one interval and a little more without news, or half of one more from Linux-HA, which is not so punctual.
 func (n *Node) lateAt() time.Duration {
+	if n.peer.kind == kindClassic {
+		return n.peer.lastHeard + n.cfg.Keepalive*3/2
+	}
 	return n.peer.lastHeard + n.cfg.Keepalive + min(max(n.cfg.Keepalive/5, 2*time.Millisecond), n.cfg.Keepalive)
 }
 
@@ -55,15 +58,28 @@ func (n *Node) doubts() bool {
 	return p.life == lifeAlive && p.kind == kindOurs && p.proven && n.member == memberActive && !n.mute
 }
 
+// asksClassic tells whether a Linux-HA peer is to be asked in their place for its list of nodes, which it answers at once.
+func (n *Node) asksClassic() bool {
+	p := &n.peer
+	return p.life == lifeAlive && p.kind == kindClassic && p.member == memberActive && n.member == memberActive && !n.mute && !n.stop.asked
+}
+
 func (n *Node) probeDeadline(sooner func(time.Duration)) {
-	if n.doubts() {
+	if n.doubts() || n.asksClassic() {
 		sooner(max(n.lateAt(), n.probes.due))
 	}
 }
 
 // probe asks when that is due.
 func (n *Node) probe() {
-	if !n.doubts() || n.now.Mono < max(n.lateAt(), n.probes.due) || n.now.Mono >= n.peer.deadAt() {
+	classic := n.asksClassic()
+	if !n.doubts() && !classic || n.now.Mono < max(n.lateAt(), n.probes.due) || n.now.Mono >= n.peer.deadAt() {
+		return
+	}
+	if classic {
+		n.probes.due = n.now.Mono + n.heartbeatInterval()/2
+		n.probes.asked++
+		n.askNodes()
 		return
 	}
 	n.probes.due = n.now.Mono + n.probeEvery()

@@ -63,7 +63,7 @@ func (n *Node) convergeGroup(g *group) {
 	case g.hold == holdUnknown || g.hold == holdStuck || g.hold == holdReleasing:
 	case !g.claim && g.hold.runs() && (c.state >= rscStable || theirs && c.told):
 		n.release(g, n.whyClassic())
-	case g.claim && g.op == 0 && (g.hold == holdIdle || g.hold == holdAdopting) && c.state == rscStable && !theirs && !n.isolation.cut:
+	case g.claim && g.op == 0 && (g.hold == holdIdle || g.hold == holdAdopting) && c.state == rscStable && !theirs && !c.leaving && !n.isolation.cut: // what a node that stops says it gives up may still run
 		if !n.classicFailed(g) {
 			n.acquire(g, n.whyClassic())
 		}
@@ -166,7 +166,7 @@ func (n *Node) classicReady() error {
 // classicTimers acts on what has waited long enough.
 func (n *Node) classicTimers() {
 	c, now := &n.classic, n.now.Mono
-	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" && !c.leaving { // what it says it gives up may still run
+	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" && !c.leaving {
 		n.acquireLocal("the ten seconds are over")
 		n.report(Info, "local resource transition completed.")
 	}

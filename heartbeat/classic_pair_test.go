@@ -25,11 +25,11 @@ type stage struct {
 }
 
 func newStage(t *testing.T, ours int, failback heartbeat.Failback) *stage {
-	return newStageBeating(t, ours, failback, 200*time.Millisecond)
+	return newStageBeating(t, ours, failback, 200*time.Millisecond, 2*time.Second)
 }
 
-func newStageBeating(t *testing.T, ours int, failback heartbeat.Failback, keepalive time.Duration) *stage {
-	w := newWorld(1, options{keepalive: keepalive, deadtime: 2 * time.Second, initdead: 5 * time.Second, failback: failback,
+func newStageBeating(t *testing.T, ours int, failback heartbeat.Failback, keepalive, deadtime time.Duration) *stage {
+	w := newWorld(1, options{keepalive: keepalive, deadtime: deadtime, initdead: 5 * time.Second, failback: failback,
 		groups: 2, links: 2, scriptTime: 50 * time.Millisecond, prepares: true})
 	w.script = &scenario{w: w, fails: map[string]int{}}
 	p := &mixedPair{world: w, ours: w.nodes[ours], theirs: w.nodes[1-ours]}
@@ -296,7 +296,7 @@ func TestMixedPair(t *testing.T) {
 // TestMixedAcknowledges wants Linux-HA to be able to forget what it has sent while half of all frames is lost and something is always missing: it keeps 500 messages,
 // complains from 375 on, and stops to listen to its own clients with 250.
 func TestMixedAcknowledges(t *testing.T) {
-	s := newStageBeating(t, 0, heartbeat.FailbackOff, 50*time.Millisecond)
+	s := newStageBeating(t, 0, heartbeat.FailbackOff, 50*time.Millisecond, 2*time.Second)
 	s.both()
 	s.opt.loss = 0.5
 	most := uint64(0)
@@ -309,6 +309,21 @@ func TestMixedAcknowledges(t *testing.T) {
 		t.Errorf("%d messages of Linux-HA were unacknowledged", most)
 	}
 	s.on("alpha", "beta")
+}
+
+// TestMixedBeatsOften wants Linux-HA, which counts nothing but heartbeats that arrive, not to take ours for dead because three in a row are lost, where deadtime is
+// four keepalives.
+func TestMixedBeatsOften(t *testing.T) {
+	s := newStageBeating(t, 0, heartbeat.FailbackOff, 50*time.Millisecond, 200*time.Millisecond)
+	s.both()
+	s.opt.loss = 0.35
+	s.pass(time.Minute)
+	s.on("alpha", "beta")
+	for _, line := range s.trace {
+		if strings.Contains(line, "is dead") || strings.Contains(line, "Letting go") {
+			t.Error(line)
+		}
+	}
 }
 
 // TestMixedBelatedDone loses the word of Linux-HA that it has given a set up, until that is too old to be believed. It must not wait for the end of the hand-over,

@@ -60,6 +60,7 @@ func (n *Node) classicStonith(m wire.Message) {
 		return
 	}
 	c.missedUs = true
+	n.voidHandover(classicSeq(m))
 	switch {
 	case c.returned.at > 0:
 		c.returned.missed = true

@@ -1,6 +1,9 @@
 package heartbeat
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A lease is the right to answer for a group, held by the kernel until an absolute instant: the time of the last heartbeat plus its length.
 // It is shorter than the dead time, so that a node which no longer sends has stopped answering, with no program alive to see to it,
@@ -78,12 +81,20 @@ func (n *Node) leaseLength() time.Duration {
 	return n.cfg.Lease
 }
 
-// heartbeatInterval is keepalive, or less where a lease would not survive the loss of a heartbeat otherwise.
+// heartbeatsWanted is how many heartbeats in a row have to be lost before Linux-HA takes this node for dead.
+const heartbeatsWanted = 8
+
+// heartbeatInterval is keepalive, or less where a lease would not survive the loss of a heartbeat otherwise, or Linux-HA would take this node for dead when
+// a few are lost: it counts nothing but heartbeats that arrive, where two of ours ask one another first.
 func (n *Node) heartbeatInterval() time.Duration {
+	interval := n.cfg.Keepalive
 	if n.cfg.Lease > 0 && n.cfg.Lease < n.cfg.Keepalive*5/2 {
-		return min(n.cfg.Keepalive, n.cfg.Lease/3)
+		interval = min(interval, n.cfg.Lease/3)
 	}
-	return n.cfg.Keepalive
+	if n.peer.kind == kindClassic && !slices.ContainsFunc(n.cfg.Links, func(l LinkConfig) bool { return l.Kind == "serial" }) { // which has no room for more
+		interval = min(interval, n.cfg.Deadtime/heartbeatsWanted)
+	}
+	return interval
 }
 
 // renewLeaving keeps a group answering while it is being stopped, until its addresses go: what stands right of an address on its line is

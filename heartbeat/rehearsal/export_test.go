@@ -180,3 +180,8 @@ func DeafStart(impls [2]string, phases ...Phase) bool {
 
 // Overlong tells that a performance with these phases is performed again because a short partition was not short.
 func Overlong(phases ...Phase) bool { return (&Run{Phases: phases}).overlong() }
+
+// ThreeLost tells that a failed performance of a scenario is performed again because two of Linux-HA count nothing but what arrives.
+func ThreeLost(impls [2]string, name string) bool {
+	return (&Run{Implementations: impls, Scenario: name}).threeLost()
+}

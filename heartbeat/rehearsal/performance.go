@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,6 +137,8 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 			why = "this machine took more time to connect the nodes again than a short partition may last longer"
 		case p.run.deafStart():
 			why = "linux-ha took the other node for dead in its first second, in which it hears nobody"
+		case p.run.threeLost():
+			why = "linux-ha takes a live node for dead when three heartbeats in a row are lost"
 		default:
 			return nil
 		}
@@ -161,6 +164,12 @@ func (r *Run) deafStart() bool {
 	return withTheir.in(r.Implementations) && slices.ContainsFunc(r.Phases, func(p Phase) bool {
 		return p.Starts && slices.ContainsFunc(p.Failures, deafSecond.MatchString)
 	})
+}
+
+// threeLost tells that two of Linux-HA failed while frames were lost: with a deadtime of four keepalives one of them may take the other for dead, which says
+// nothing of this program. Beside one of ours none does.
+func (r *Run) threeLost() bool {
+	return theirsOnly.in(r.Implementations) && (strings.HasPrefix(r.Scenario, "loss") || r.Scenario == "cut-in-loss" || r.Scenario == "tour")
 }
 
 // starts tells that a daemon is started in a phase.

@@ -69,3 +69,16 @@ func TestOverlong(t *testing.T) {
 		}
 	}
 }
+
+// TestThreeLost: frames that are lost excuse two of Linux-HA, and nobody else.
+func TestThreeLost(t *testing.T) {
+	theirs, mixed := [2]string{rehearsal.LinuxHA, rehearsal.LinuxHA}, [2]string{rehearsal.LinuxHA, rehearsal.Hapair}
+	for name, want := range map[string]bool{"loss": true, "loss-half": true, "cut-in-loss": true, "power-cut": false} {
+		if got := rehearsal.ThreeLost(theirs, name); got != want {
+			t.Errorf("%s of two of Linux-HA: %v", name, got)
+		}
+		if rehearsal.ThreeLost(mixed, name) {
+			t.Errorf("%s of a mixed pair is excused", name)
+		}
+	}
+}
