@@ -185,3 +185,8 @@ func Overlong(phases ...Phase) bool { return (&Run{Phases: phases}).overlong() }
 func ThreeLost(impls [2]string, name string) bool {
 	return (&Run{Implementations: impls, Scenario: name}).threeLost()
 }
+
+// OnlyCost tells that a performance with these failures is performed again because it only used too much of a processor.
+func OnlyCost(failures ...string) bool {
+	return (&Run{Phases: []Phase{{}, {Failures: failures}}}).onlyCost()
+}

@@ -137,6 +137,8 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 			why = "this machine took more time to connect the nodes again than a short partition may last longer"
 		case p.run.deafStart():
 			why = "linux-ha took the other node for dead in its first second, in which it hears nobody"
+		case p.run.onlyCost():
+			why = "what a daemon costs is the least of several measurements, since a machine can be slow for a while"
 		case p.run.threeLost():
 			why = "linux-ha takes a live node for dead when three heartbeats in a row are lost"
 		default:
@@ -164,6 +166,22 @@ func (r *Run) deafStart() bool {
 	return withTheir.in(r.Implementations) && slices.ContainsFunc(r.Phases, func(p Phase) bool {
 		return p.Starts && slices.ContainsFunc(p.Failures, deafSecond.MatchString)
 	})
+}
+
+// costs is how a cost is found too high.
+var costs = regexp.MustCompile(` used [\d.]+ % of one core, allowed are `)
+
+// onlyCost tells that a performance failed by nothing but the processor time that it took.
+func (r *Run) onlyCost() bool {
+	failed := false
+	for _, p := range r.Phases {
+		for _, f := range p.Failures {
+			if failed = true; !costs.MatchString(f) {
+				return false
+			}
+		}
+	}
+	return failed && r.Failure == ""
 }
 
 // threeLost tells that two of Linux-HA failed while frames were lost: with a deadtime of four keepalives one of them may take the other for dead, which says

@@ -82,3 +82,20 @@ func TestThreeLost(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyCost: processor time is measured again, and nothing else is excused by it.
+func TestOnlyCost(t *testing.T) {
+	costs := "alpha used 0.54 % of one core, allowed are 0.50 %"
+	for _, c := range []struct {
+		failures []string
+		want     bool
+	}{
+		{[]string{costs, "beta used 0.60 % of one core, allowed are 0.50 %"}, true},
+		{[]string{costs, "alpha used 31.2 MB, allowed are 25.0 MB"}, false},
+		{nil, false},
+	} {
+		if got := rehearsal.OnlyCost(c.failures...); got != c.want {
+			t.Errorf("%q: %v", c.failures, got)
+		}
+	}
+}
