@@ -157,8 +157,7 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 	switch c.standby.phase {
 	case standbyOther:
 		if n.late(m) || n.mayBeVoid(m) {
-			c.belated = handover{which: c.standby.which, after: classicSeq(m)}
-			c.standby, c.told, c.ask = handover{}, false, true
+			n.belate(c.standby.which, classicSeq(m))
 			return
 		}
 		c.unanswered = 0
@@ -173,8 +172,12 @@ func (n *Node) classicDone(m wire.Message, which claim) {
 		c.standby, c.unanswered = handover{}, 0
 		n.sendResource("")
 	case standbyNone:
-		if c.state == rscStable && classicSeq(m) >= n.rx.last && len(n.rx.missing) == 0 && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
-			n.takeSet(which) // this node had given up waiting for it
+		if c.state == rscStable && classicSeq(m) >= n.rx.last && which&c.otherHolds == claimNone && c.mine&which.swap() == claimNone {
+			if len(n.rx.missing) > 0 {
+				n.belate(which, classicSeq(m))
+			} else {
+				n.takeSet(which) // this node had given up waiting for it
+			}
 			return
 		}
 		fallthrough
@@ -199,8 +202,15 @@ func (n *Node) voidHandover(seq uint64) {
 	if c.standby.phase != standbyOther || seq <= c.standby.after {
 		return
 	}
-	n.transition(Warn, n.peer.name+" has taken this node for dead since", "Hand-over of %s resources from %s has failed: they stay there", c.standby.which, n.peer.name)
+	n.transition(Warn, n.peer.name+" has taken this node for dead since", "Hand-over of %s resources from %s has failed: they stay there. Ask for it again when that node has settled", c.standby.which, n.peer.name)
 	c.standby = handover{}
+}
+
+// belate asks the peer what it holds, since its word that it has given a set up is not to be relied on by itself.
+func (n *Node) belate(which claim, seq uint64) {
+	c := &n.classic
+	c.belated = handover{which: which, after: seq}
+	c.standby, c.told, c.ask = handover{}, false, true
 }
 
 // takeBelated goes on with a hand-over when the peer has said after its end that it does not hold the set. It waits for the word that this node has taken it, and
