@@ -39,8 +39,11 @@ type probing struct {
 	answered time.Duration // when a question was last answered
 }
 
-// probeEvery is the rhythm of the questions.
+// probeEvery is the rhythm of the questions. Linux-HA is asked by whole messages, twice as often as it is told that this node lives.
 func (n *Node) probeEvery() time.Duration {
+	if n.peer.kind == kindClassic {
+		return n.heartbeatInterval() / 2
+	}
 	return min(max(n.peer.deadtime/probesWanted, probeFastest), probeSlowest)
 }
 
@@ -76,14 +79,12 @@ func (n *Node) probe() {
 	if !n.doubts() && !classic || n.now.Mono < max(n.lateAt(), n.probes.due) || n.now.Mono >= n.peer.deadAt() {
 		return
 	}
+	n.probes.due = n.now.Mono + n.probeEvery()
+	n.probes.asked++
 	if classic {
-		n.probes.due = n.now.Mono + n.heartbeatInterval()/2
-		n.probes.asked++
 		n.askNodes()
 		return
 	}
-	n.probes.due = n.now.Mono + n.probeEvery()
-	n.probes.asked++
 	n.sendAlive(true)
 }
 

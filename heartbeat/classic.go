@@ -128,7 +128,7 @@ type classic struct {
 	askSeq     uint64                   // number of the peer's newest message about a hand-over
 	tookAt     time.Duration            // when this node last asked the peer to go standby; 0 for never
 	unanswered int                      // hand-overs in a row to which the peer did not react
-	belated    handover                 // one whose end on the other side was said too long ago: it goes on when the peer has said what it holds now
+	belated    handover                 // one whose end on the other side is not to be relied on by itself: it goes on when the peer has said what it holds now
 	broken     handover                 // a granted hand-over that could not be carried out here, for which the peer still waits
 	requests   map[string]time.Duration // legacy: groups asked for, and when to ask again
 	owed       map[string]bool          // legacy: groups being given up, to be answered then

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hapair/heartbeat"
+	"hapair/heartbeat/wire"
 )
 
 // pairCase is one situation of a mixed pair, played with ours as alpha and as beta. Group 10.0.0.1 prefers alpha, 10.0.0.2 beta.
@@ -57,6 +58,16 @@ func (s *stage) both() {
 	s.pass(100 * time.Millisecond)
 	s.ours.start()
 	s.pass(16 * time.Second)
+}
+
+// lose has those messages of Linux-HA not arrive.
+func (s *stage) lose(which func(wire.Message) bool) {
+	s.overhear = func(m *machine, send heartbeat.Send) {
+		if m == s.theirs && which(send.Msg) {
+			s.cut(false, s.theirs)
+			s.at(0, func() { s.cut(true, s.theirs) })
+		}
+	}
 }
 
 func (s *stage) cut(up bool, from ...*machine) {
@@ -317,8 +328,17 @@ func TestMixedBeatsOften(t *testing.T) {
 	s := newStageBeating(t, 0, heartbeat.FailbackOff, 50*time.Millisecond, 200*time.Millisecond)
 	s.both()
 	s.opt.loss = 0.35
+	beats := 0
+	s.overhear = func(m *machine, send heartbeat.Send) {
+		if m == s.ours && send.Msg.Kind() == "status" {
+			beats++
+		}
+	}
 	s.pass(time.Minute)
 	s.on("alpha", "beta")
+	if deadtimes := int(time.Minute / (200 * time.Millisecond)); beats < 8*deadtimes {
+		t.Errorf("%d heartbeats in %d deadtimes", beats, deadtimes)
+	}
 	for _, line := range s.trace {
 		if strings.Contains(line, "is dead") || strings.Contains(line, "Letting go") {
 			t.Error(line)
@@ -332,16 +352,12 @@ func TestMixedBelatedDone(t *testing.T) {
 	s := newStage(t, 0, heartbeat.FailbackOff)
 	s.both()
 	lost, until := "", time.Duration(0)
-	s.overhear = func(m *machine, send heartbeat.Send) {
-		msg := send.Msg
-		if m == s.theirs && lost == "" && msg.Kind() == "ask_resources" && msg.Get("info") == "done" {
+	s.lose(func(msg wire.Message) bool {
+		if lost == "" && msg.Kind() == "ask_resources" && msg.Get("info") == "done" {
 			lost, until = msg.Get("seq"), s.now+1100*time.Millisecond
 		}
-		if m == s.theirs && msg.Get("seq") == lost && s.now < until {
-			s.cut(false, s.theirs)
-			s.at(0, func() { s.cut(true, s.theirs) })
-		}
-	}
+		return msg.Get("seq") == lost && s.now < until
+	})
 	s.theirs.request(heartbeat.RequestStandby, "all")
 	s.pass(3 * time.Second)
 	s.on("alpha", "alpha")
@@ -366,12 +382,7 @@ func TestMixedStirs(t *testing.T) {
 	s.theirs.paused = true
 	s.pass(4 * time.Second)
 	until := s.now + 500*time.Millisecond
-	s.overhear = func(m *machine, send heartbeat.Send) {
-		if m == s.theirs && send.Msg.Kind() == "status" && s.now < until {
-			s.cut(false, s.theirs)
-			s.at(0, func() { s.cut(true, s.theirs) })
-		}
-	}
+	s.lose(func(msg wire.Message) bool { return msg.Kind() == "status" && s.now < until })
 	s.theirs.resume()
 	s.pass(30 * time.Second)
 	for _, g := range s.cfg.Groups {

@@ -221,7 +221,9 @@ func (n *Node) newSession(m wire.Message, generation uint32) {
 func (n *Node) sequence(seq uint64) verdict {
 	r := &n.rx
 	switch {
-	case r.last == 0 || seq == r.last+1:
+	case r.last == 0:
+		r.acked = seq - 1
+	case seq == r.last+1:
 	case seq == r.last:
 		return duplicate
 	case seq > r.last:
@@ -237,9 +239,6 @@ func (n *Node) sequence(seq uint64) verdict {
 		}
 		n.acknowledge()
 		return keep
-	}
-	if r.last == 0 {
-		r.acked = seq - 1
 	}
 	r.last = seq
 	n.acknowledge()

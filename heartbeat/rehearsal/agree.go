@@ -32,42 +32,37 @@ func (f *follower) keep(line string) {
 type excuse struct {
 	text      *regexp.Regexp
 	scenarios []string // in these only; nil for all. A name that ends in a dash stands for all that begin with it
+	pairs     pairs    // of these only
 	why       string
 }
 
 // excuses are what a node complains of although the other one did nothing wrong: every one has been seen between two nodes of Linux-HA too.
 var excuses = []excuse{
-	{regexp.MustCompile(`Cannot lock ourselves into memory`), nil, "the machine that plays everything allows little locked memory"},
-	{regexp.MustCompile(`Killing pid|Emergency Shutdown`), []string{"daemon-killed"}, "it was killed"},
-	{regexp.MustCompile(`unknown directive|Configuration error`), []string{"reload-broken"}, "its files are wrong"},
-	{regexp.MustCompile(`start of "|Giving up resource group|cannot run here`), []string{"start-fails", "takeover-fails"}, "a resource was told to fail"},
-	{regexp.MustCompile(`This node lets go of everything \(stood still`), nil, "the machine that plays everything was held up: what it says is of itself"},
-	{regexp.MustCompile(`Both (machines|nodes) (own|hold)|Letting go of`), []string{"partition", "one-way", "freeze-long", "debugged", "daemon-killed", "loss-", "busy"}, "both had it, as they must or may here"},
-	{regexp.MustCompile(`is silent, but something still answers`), []string{"partition", "one-way", "freeze-long", "daemon-killed", "loss-half"}, "it is so: Linux-HA has no lease"},
-	{regexp.MustCompile(`Late heartbeat|returning after partition`), []string{"partition-", "partition", "one-way", "freeze-", "debugged", "loss-", "cut-in-loss", "busy", "uplink-", "ping-lost-both"},
+	{regexp.MustCompile(`Cannot lock ourselves into memory`), nil, always, "the machine that plays everything allows little locked memory"},
+	{regexp.MustCompile(`Killing pid|Emergency Shutdown`), []string{"daemon-killed"}, always, "it was killed"},
+	{regexp.MustCompile(`unknown directive|Configuration error`), []string{"reload-broken"}, always, "its files are wrong"},
+	{regexp.MustCompile(`start of "|Giving up resource group|cannot run here`), []string{"start-fails", "takeover-fails"}, always, "a resource was told to fail"},
+	{regexp.MustCompile(`This node lets go of everything \(stood still`), nil, always, "the machine that plays everything was held up: what it says is of itself"},
+	{regexp.MustCompile(`Both (machines|nodes) (own|hold)|Letting go of`), []string{"partition", "one-way", "freeze-long", "debugged", "daemon-killed", "loss-", "busy"}, always, "both had it, as they must or may here"},
+	{regexp.MustCompile(`is silent, but something still answers`), []string{"partition", "one-way", "freeze-long", "daemon-killed", "loss-half"}, always, "it is so: Linux-HA has no lease"},
+	{regexp.MustCompile(`Late heartbeat|returning after partition`), []string{"partition-", "partition", "one-way", "freeze-", "debugged", "loss-", "cut-in-loss", "busy", "uplink-", "ping-lost-both"}, always,
 		"the nodes did not hear each other, or a ping node, for longer than deadtime"},
+	{regexp.MustCompile(`Message hist queue is filling up`), []string{"loss-"}, theirsOnly, "each acknowledges only at a moment at which it misses nothing; ours acknowledges what it can"},
 }
 
 // ofItself are complaints of a node about its own doings, with its name: it took its own word for an order that is over, or was held up.
 const ofItself = `Ignored standby message '\w+' from %[1]s |Late heartbeat: Node %[1]s:`
 
-// unacknowledged is what two of Linux-HA end with while much is lost: each acknowledges only at a moment at which it misses nothing. Ours acknowledges what it can.
-var unacknowledged = regexp.MustCompile(`Message hist queue is filling up`)
-
 // excused says whether a complaint of a node says nothing of the other one.
 func (r *run) excused(node, text string) bool {
-	scenario := r.scenario.name
-	if theirsOnly.in(r.impls) && strings.HasPrefix(scenario, "loss-") && unacknowledged.MatchString(text) {
-		return true
-	}
 	if own, _ := regexp.MatchString(fmt.Sprintf(ofItself, regexp.QuoteMeta(node)), text); own {
 		return true
 	}
 	return slices.ContainsFunc(excuses, func(e excuse) bool {
 		here := len(e.scenarios) == 0 || slices.ContainsFunc(e.scenarios, func(s string) bool {
-			return s == scenario || strings.HasSuffix(s, "-") && strings.HasPrefix(scenario, s)
+			return s == r.scenario.name || strings.HasSuffix(s, "-") && strings.HasPrefix(r.scenario.name, s)
 		})
-		return here && e.text.MatchString(text)
+		return here && e.pairs.in(r.impls) && e.text.MatchString(text)
 	})
 }
 

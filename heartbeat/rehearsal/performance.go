@@ -116,8 +116,7 @@ func (o Options) tellStarted(p *performance) {
 // performedAgain is how often a performance is repeated that says nothing of the pair.
 const performedAgain = 2
 
-// performOn performs it. What failed while a core of the machine stood still says nothing of the pair, nor what Linux-HA began by hearing nobody: it is
-// performed again, which a notice tells.
+// performOn performs it. What failed and says nothing of the pair is performed again, which a notice tells.
 func (p *performance) performOn(ctx context.Context, machine *standstills) error {
 	var notices []string
 	for again := 0; ; again++ {
@@ -129,30 +128,37 @@ func (p *performance) performOn(ctx context.Context, machine *standstills) error
 		if p.run == nil || p.run.Passed || again == performedAgain {
 			return nil
 		}
-		var why string
-		switch still := machine.longest(begun); {
-		case still > 0:
-			why = fmt.Sprintf("a core of this machine ran no daemon meanwhile, for %v", still.Round(time.Millisecond))
-		case p.run.overlong():
-			why = "this machine took more time to connect the nodes again than a short partition may last longer"
-		case p.run.deafStart():
-			why = "linux-ha took the other node for dead in its first second, in which it hears nobody"
-		case p.run.onlyCost():
-			why = "what a daemon costs is the least of several measurements, since a machine can be slow for a while"
-		case p.run.threeLost():
-			why = "linux-ha takes a live node for dead when three heartbeats in a row are lost"
-		default:
+		why := p.run.whyAgain(machine.longest(begun))
+		if why == "" {
 			return nil
 		}
 		notices = append(notices, fmt.Sprintf("%s%s was performed again: %s", rowName(p.job.Scenario, p.job.Wiring), pairWords(p.job.Implementations), why))
 	}
 }
 
+// whyAgain is why a performance that failed says nothing of the pair, with the longest standstill of the machine meanwhile; "" where it does.
+func (r *Run) whyAgain(still time.Duration) string {
+	switch {
+	case still > 0:
+		return fmt.Sprintf("a core of this machine ran no daemon meanwhile, for %v", still.Round(time.Millisecond))
+	case r.overlong():
+		return "this machine took more time to connect the nodes again than a short partition may last longer"
+	case r.deafStart():
+		return "linux-ha took the other node for dead in its first second, in which it hears nobody"
+	case r.onlyCost():
+		return "what a daemon costs is the least of several measurements, since a machine can be slow for a while"
+	case r.threeLost():
+		return "linux-ha takes a live node for dead when three heartbeats in a row are lost"
+	}
+	return ""
+}
+
 // longerBy is what a short partition may last longer than meant, in milliseconds: a fifth of the keepalive of 50 ms and so of the reserve that there is with
 // a deadtime of four of them.
 const longerBy = 10
 
-// overlong tells that a performance failed in a phase with such a partition.
+// overlong tells that a performance failed in a phase with such a partition: the kernel lets one at a time change a network of this machine, so beside other
+// performances it can take long to end.
 func (r *Run) overlong() bool {
 	return slices.ContainsFunc(r.Phases, func(p Phase) bool { return p.OverlongMS > longerBy && len(p.Failures) > 0 })
 }

@@ -21,8 +21,8 @@ type run struct {
 	begun    time.Duration // when the phase under way did
 	result   Run
 	sharing  bool          // other performances share the machine
-	shortCut shortCut      // under way
-	overlong time.Duration // how much longer than meant one lasted, in the phase under way
+	mendBy   time.Duration // when a partition under way is to end that nobody is to take for a death; 0 for none
+	overlong time.Duration // how much longer than meant such a one lasted, in the phase under way
 }
 
 // perform does the whole scenario. An error means that it could not be done; what went wrong with the pair is in the result.

@@ -266,9 +266,8 @@ func (w *world) isolate(n *network, on bool) error {
 
 func doPlugAll(_ context.Context, r *run, _ int, _ step) error {
 	err := r.world.separate(false)
-	if r.shortCut != (shortCut{}) {
-		r.overlong = max(r.overlong, r.world.clock.Now()-r.shortCut.begun-r.shortCut.meant)
-		r.shortCut = shortCut{}
+	if r.mendBy > 0 {
+		r.overlong, r.mendBy = r.world.clock.Now()-r.mendBy, 0
 	}
 	return err
 }
@@ -289,17 +288,13 @@ func (w *world) separate(on bool) error {
 func doPartition(ctx context.Context, r *run, _ int, s step) error {
 	span := s.span.of(r.timing)
 	if span < r.timing.deadtime {
-		r.shortCut = shortCut{begun: r.world.clock.Now(), meant: span}
+		r.mendBy = r.world.clock.Now() + span
 	}
 	if err := r.world.separate(true); err != nil {
 		return err
 	}
 	return pause(ctx, span)
 }
-
-// shortCut is a partition that nobody is to take for a death. The kernel lets one at a time change a network of this machine, so beside other performances
-// it can last longer than meant.
-type shortCut struct{ begun, meant time.Duration }
 
 func doFailStarts(_ context.Context, r *run, node int, _ step) error {
 	return each(node, func(i int) error { return r.world.nodes[i].setMark(failMark, true) })
