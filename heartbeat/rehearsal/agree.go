@@ -58,6 +58,16 @@ func (r *run) excused(node, text string) bool {
 	if own, _ := regexp.MatchString(fmt.Sprintf(ofItself, regexp.QuoteMeta(node)), text); own {
 		return true
 	}
+	return r.inTable(text)
+}
+
+// heldUp tells that a node of Linux-HA says that it did not get to run for longer than deadtime, which it was not meant to: what it says to itself is on no link.
+func (r *run) heldUp(node, text string) bool {
+	return strings.HasPrefix(text, "CRIT: Late heartbeat: Node "+node+": ") && !r.inTable(text)
+}
+
+// inTable says whether a complaint is one of the excuses.
+func (r *run) inTable(text string) bool {
 	return slices.ContainsFunc(excuses, func(e excuse) bool {
 		here := len(e.scenarios) == 0 || slices.ContainsFunc(e.scenarios, func(s string) bool {
 			return s == r.scenario.name || strings.HasSuffix(s, "-") && strings.HasPrefix(r.scenario.name, s)
@@ -80,7 +90,11 @@ func (r *run) judgeLogs(result *Phase, from time.Duration) {
 		said := map[string]int{}
 		var order []string
 		for _, c := range bad {
-			if c.at < from || r.excused(n.name, c.text) {
+			if c.at < from {
+				continue
+			}
+			result.HeldUp = result.HeldUp || r.heldUp(n.name, c.text)
+			if r.excused(n.name, c.text) {
 				continue
 			}
 			if said[c.text]++; said[c.text] == 1 {

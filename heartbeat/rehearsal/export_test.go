@@ -181,6 +181,14 @@ func DeafStart(impls [2]string, phases ...Phase) bool {
 // Overlong tells that a performance with these phases is performed again because a short partition was not short.
 func Overlong(phases ...Phase) bool { return (&Run{Phases: phases}).overlong() }
 
+// HeldUp tells that a performance with these phases is performed again because a daemon of Linux-HA did not get to run.
+func HeldUp(phases ...Phase) bool { return (&Run{Phases: phases}).heldUp() }
+
+// SaysHeldUp tells that a complaint of a node in a scenario says that its daemon did not get to run.
+func SaysHeldUp(impls [2]string, name, node, text string) bool {
+	return (&run{impls: impls, scenario: scenario{name: name}}).heldUp(node, text)
+}
+
 // ThreeLost tells that a failed performance of a scenario is performed again because two of Linux-HA count nothing but what arrives.
 func ThreeLost(impls [2]string, name string) bool {
 	return (&Run{Implementations: impls, Scenario: name}).threeLost()

@@ -143,6 +143,8 @@ func (r *Run) whyAgain(still time.Duration) string {
 		return fmt.Sprintf("a core of this machine ran no daemon meanwhile, for %v", still.Round(time.Millisecond))
 	case r.overlong():
 		return "this machine took more time to connect the nodes again than a short partition may last longer"
+	case r.heldUp():
+		return "linux-ha did not get to run for longer than deadtime, as it says of its own heartbeats"
 	case r.deafStart():
 		return "linux-ha took the other node for dead in its first second, in which it hears nobody"
 	case r.onlyCost():
@@ -161,6 +163,12 @@ const longerBy = 10
 // performances it can take long to end.
 func (r *Run) overlong() bool {
 	return slices.ContainsFunc(r.Phases, func(p Phase) bool { return p.OverlongMS > longerBy && len(p.Failures) > 0 })
+}
+
+// heldUp tells that a performance failed in a phase in which this machine did not run a daemon of Linux-HA for longer than deadtime. Where a core stands still,
+// standstills sees it; what held up one daemon alone only that daemon says.
+func (r *Run) heldUp() bool {
+	return slices.ContainsFunc(r.Phases, func(p Phase) bool { return p.HeldUp && len(p.Failures) > 0 })
 }
 
 // deafSecond is what Linux-HA says when it has heard the other node, and then, for its first second, nothing more: with a deadtime below a second it then

@@ -34,6 +34,7 @@ type Phase struct {
 	Name          string            `json:"name"`
 	Starts        bool              `json:"starts,omitempty"`      // a daemon is started in it
 	OverlongMS    float64           `json:"overlong_ms,omitempty"` // how much longer than meant a short partition lasted
+	HeldUp        bool              `json:"held_up,omitempty"`     // a daemon of linux-ha said, where nobody had stopped it, that its own heartbeats were late by more than deadtime
 	OutageMS      float64           `json:"outage_ms"`             // longest stretch without answers for any address, the prober's own stalls taken off
 	OutageRawMS   float64           `json:"outage_raw_ms"`         // the same with them
 	OutageLimitMS float64           `json:"outage_limit_ms,omitempty"`

@@ -70,6 +70,37 @@ func TestOverlong(t *testing.T) {
 	}
 }
 
+// TestHeldUp: a daemon of Linux-HA that says that its own heartbeats were late excuses what failed in that phase; what it says of the other node does not, nor what
+// it says where it was stopped.
+func TestHeldUp(t *testing.T) {
+	failures := []string{"the log of alpha complains: CRIT: Late heartbeat: Node beta: interval 280 ms (> deadtime) (1 times)"}
+	for _, c := range []struct {
+		phases []rehearsal.Phase
+		want   bool
+	}{
+		{[]rehearsal.Phase{{}, {HeldUp: true, Failures: failures}}, true},
+		{[]rehearsal.Phase{{HeldUp: true}, {Failures: failures}}, false},
+		{nil, false},
+	} {
+		if got := rehearsal.HeldUp(c.phases...); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.phases, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		scenario, text string
+		want           bool
+	}{
+		{"graceful-stop", "CRIT: Late heartbeat: Node alpha: interval 210 ms (> deadtime)", true},
+		{"graceful-stop", "CRIT: Late heartbeat: Node beta: interval 280 ms (> deadtime)", false},
+		{"graceful-stop", "ERROR: Message hist queue is filling up", false},
+		{"freeze-long", "CRIT: Late heartbeat: Node alpha: interval 2100 ms (> deadtime)", false},
+	} {
+		if got := rehearsal.SaysHeldUp([2]string{rehearsal.LinuxHA, rehearsal.LinuxHA}, c.scenario, "alpha", c.text); got != c.want {
+			t.Errorf("%s, %s: %v", c.scenario, c.text, got)
+		}
+	}
+}
+
 // TestThreeLost: frames that are lost excuse two of Linux-HA, and nobody else.
 func TestThreeLost(t *testing.T) {
 	theirs, mixed := [2]string{rehearsal.LinuxHA, rehearsal.LinuxHA}, [2]string{rehearsal.LinuxHA, rehearsal.Hapair}
