@@ -64,7 +64,7 @@ func (n *Node) doubts() bool {
 // asksClassic tells whether a Linux-HA peer is to be asked in their place for its list of nodes, which it answers at once.
 func (n *Node) asksClassic() bool {
 	p := &n.peer
-	return p.life == lifeAlive && p.kind == kindClassic && p.member == memberActive && n.member == memberActive && !n.mute && !n.stop.asked
+	return p.life == lifeAlive && p.kind == kindClassic && p.member == memberActive && !p.stopping && n.member == memberActive && !n.mute && !n.stop.asked
 }
 
 func (n *Node) probeDeadline(sooner func(time.Duration)) {

@@ -204,7 +204,9 @@ func (n *Node) classicHoldings(m wire.Message) {
 		c.told, c.askAt = true, 0
 	}
 	if !n.nice() {
-		c.leaving = c.leaving || m.Get(fieldInfo) == infoShutdown
+		if m.Get(fieldInfo) == infoShutdown {
+			n.classicStops()
+		}
 		return
 	}
 	if !c.dormant {
@@ -217,7 +219,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 		if !c.leaving {
 			n.prepareSet(claimAll)
 		}
-		c.leaving = true
+		n.classicStops()
 	case infoStandby:
 		if c.standby.phase == standbyOther && seq > c.standby.after {
 			c.standby.until = n.now.Mono + standbyWork
@@ -275,6 +277,9 @@ func (n *Node) acquireLocal(reason string) {
 	n.sendResource("")
 	c.failbackAt = max(n.now.Mono, 1)
 }
+
+// classicStops is the peer's word that it has begun to stop.
+func (n *Node) classicStops() { n.classic.leaving, n.peer.stopping = true, true }
 
 // classicLeft is the peer's shutdone: everything of it is stopped.
 func (n *Node) classicLeft() {

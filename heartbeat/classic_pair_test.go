@@ -392,6 +392,40 @@ func TestMixedStirs(t *testing.T) {
 	}
 }
 
+// TestMixedStoppingIsSilent has Linux-HA be silent for three seconds in the middle of its stop, as it is on a busy machine, on which it does without its priority
+// from then on: it still holds what it has not given up, so nothing of that is started beside it. One that never comes back is replaced all the same.
+func TestMixedStoppingIsSilent(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		s := newStage(t, 0, heartbeat.FailbackOff)
+		s.both()
+		s.lose(func(msg wire.Message) bool {
+			s.theirs.paused = s.theirs.paused || msg.Kind() == "resource" && msg.Get("info") == "shutdown" && msg.Get("src") == s.theirs.name
+			return false
+		})
+		s.theirs.request(heartbeat.RequestStop, "")
+		s.pass(3 * time.Second)
+		if !s.theirs.paused {
+			t.Fatal("it was not silent")
+		}
+		for _, line := range s.trace {
+			if strings.Contains(line, "is dead") {
+				t.Error(line)
+			}
+		}
+		if back {
+			s.theirs.resume()
+		}
+		s.pass(10 * time.Second)
+		for _, g := range s.cfg.Groups {
+			if owners := s.owners(g.Name); back && (len(owners) != 1 || owners[0] != "alpha" || s.fault != "") {
+				t.Errorf("%s runs on %v; %s\n%s", g.Name, owners, s.fault, tail(s.world))
+			} else if !back && !slices.Contains(owners, "alpha") {
+				t.Errorf("%s was not taken over\n%s", g.Name, tail(s.world))
+			}
+		}
+	}
+}
+
 // TestMixedHandOver tries each command with each set, from each side.
 func TestMixedHandOver(t *testing.T) {
 	for ours := range 2 {

@@ -55,6 +55,7 @@ type peer struct {
 	warned     bool
 	notBefore  time.Duration // a pause: silence means nothing before then
 	hearOut    time.Duration // after a sleep of this node: silence means nothing before then either
+	stopping   bool          // a Linux-HA node that has begun to stop, see stoppingPatience
 	woken      time.Duration // the lastHeard for which a sleep of this node has already been followed by listening anew
 	grace      time.Duration // how long this node itself was asleep since it last heard the peer
 	deadtime   time.Duration // as announced by the peer
@@ -104,8 +105,20 @@ func (p *peer) unproven() bool { return p.kind == kindOurs && !p.proven }
 // deadAt is when silence becomes death.
 func (p *peer) deadAt() time.Duration { return max(p.silentAt(), p.notBefore, p.hearOut) }
 
+// stoppingPatience is how long a Linux-HA node that stops may be silent at least: from then on it does without its realtime priority, and on a busy machine
+// three seconds can pass before it runs again. It still holds then what it has not given up.
+const stoppingPatience = 5 * time.Second
+
 // silentAt is when it has been silent for its dead time.
-func (p *peer) silentAt() time.Duration { return p.lastHeard + p.deadtime + p.grace }
+func (p *peer) silentAt() time.Duration { return p.lastHeard + p.patience() }
+
+// patience is its dead time, with what is added to it now.
+func (p *peer) patience() time.Duration {
+	if p.stopping {
+		return max(p.deadtime, stoppingPatience) + p.grace
+	}
+	return p.deadtime + p.grace
+}
 
 func (p *peer) deadlines(n *Node, sooner func(time.Duration)) {
 	if p.name == "" {
@@ -522,11 +535,14 @@ func (n *Node) watchPeer() {
 		if !p.warned && silent >= n.cfg.Warntime {
 			p.warned = true
 			n.reportLimited("latewarn", Warn, "Node %s is late: nothing heard for %d ms, dead at %d ms",
-				p.name, silent.Milliseconds(), (p.deadtime + p.grace).Milliseconds())
+				p.name, silent.Milliseconds(), p.patience().Milliseconds())
 		}
 		if n.now.Mono >= p.deadAt() {
 			p.life = lifeDead
 			reason := "nothing heard on any link for " + silent.Round(time.Millisecond).String() + ", deadtime " + p.deadtime.String()
+			if p.stopping {
+				reason += ", of a Linux-HA node that is stopping " + max(p.deadtime, stoppingPatience).String()
+			}
 			if p.grace > 0 {
 				reason += " and " + p.grace.Round(time.Millisecond).String() + " of patience because this node itself was late"
 			}
@@ -543,7 +559,7 @@ func (n *Node) peerDied(reason string) {
 	if p.reflected {
 		n.mirror.notUntil = n.now.Mono + mirrorPatience
 	}
-	p.current, p.proven, p.reflected = false, false, false
+	p.current, p.proven, p.reflected, p.stopping = false, false, false, false
 	n.rx.missing, n.taking = nil, ""
 	if n.lapsed() { // whoever is cut off calls the other dead as this node does, an interval sooner or later, and has looked while nobody answered
 		n.doubtUntil = max(n.doubtUntil, n.now.Mono+n.cfg.Keepalive*3/2+lookAhead)

@@ -21,7 +21,7 @@ var mutations = []struct{ name, file, old, new string }{
 	{"adopt what the peer holds", "takeover.go", "if g.peerHold == holdIdle && p.acked >= g.wantedAt && !n.unheard()", "if true"},
 	{"keep a group that failed", "group.go", "			n.release(g, \"failed: \"+ev.Reason)\n", ""},
 	{"take a stuck group for released", "group.go", "	if ev.Err != nil && ev.Stuck && n.jammed(", "	if false && n.jammed("},
-	{"call a living peer dead", "membership.go", "return p.lastHeard + p.deadtime + p.grace", "return p.lastHeard + p.deadtime/2"},
+	{"call a living peer dead", "membership.go", "return p.lastHeard + p.patience()", "return p.lastHeard + p.deadtime/2"},
 	{"judge before the queues are read", "node.go", "	n.watch(tick)\n", "	n.watch(true || tick)\n"},
 	{"keep everything after a long sleep", "membership.go", "	if silent < n.cfg.Deadtime || n.member != memberActive {", "	if true || n.member != memberActive {"},
 	{"stay silent for ever after a long sleep", "takeover.go", "	n.mute = false\n", ""},

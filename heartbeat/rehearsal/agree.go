@@ -23,9 +23,33 @@ var complains = regexp.MustCompile(`^(?i:error|crit|alert|emerg)`)
 
 // keep keeps a line of a log that complains.
 func (f *follower) keep(line string) {
-	if m := daemonLine.FindStringSubmatch(line); m != nil && complains.MatchString(m[1]) {
-		f.bad = append(f.bad, complaint{f.w.clock.Now(), m[1] + ": " + m[2]})
+	if text := f.says.complaint(line); text != "" {
+		f.bad = append(f.bad, complaint{f.w.clock.Now(), text})
 	}
+}
+
+// reading reads the log of a daemon.
+type reading struct {
+	stopping bool // it is one of Linux-HA and stops
+}
+
+// complaint is the complaint in the next line of the log, "" for none. A daemon of Linux-HA that stops does without its realtime priority: that it is late is then no
+// word about anybody else.
+func (s *reading) complaint(line string) string {
+	m := daemonLine.FindStringSubmatch(line)
+	if m == nil {
+		return ""
+	}
+	switch {
+	case strings.HasPrefix(m[2], "Heartbeat shutdown in progress"):
+		s.stopping = true
+	case strings.HasPrefix(m[2], "Configuration validated. Starting heartbeat"):
+		s.stopping = false
+	}
+	if !complains.MatchString(m[1]) || s.stopping && strings.HasPrefix(m[2], "Late heartbeat: ") {
+		return ""
+	}
+	return m[1] + ": " + m[2]
 }
 
 // excuse is a complaint that is no fault of the other node's.

@@ -181,6 +181,17 @@ func DeafStart(impls [2]string, phases ...Phase) bool {
 // Overlong tells that a performance with these phases is performed again because a short partition was not short.
 func Overlong(phases ...Phase) bool { return (&Run{Phases: phases}).overlong() }
 
+// Complaints are those in the log of a daemon.
+func Complaints(log ...string) (complaints []string) {
+	var s reading
+	for _, line := range log {
+		if text := s.complaint(line); text != "" {
+			complaints = append(complaints, text)
+		}
+	}
+	return complaints
+}
+
 // HeldUp tells that a performance with these phases is performed again because a daemon of Linux-HA did not get to run.
 func HeldUp(phases ...Phase) bool { return (&Run{Phases: phases}).heldUp() }
 

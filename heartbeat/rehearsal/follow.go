@@ -19,6 +19,7 @@ type follower struct {
 	offset map[string]int64
 	rest   map[string][]byte
 	bad    []complaint
+	says   reading
 }
 
 // logNames are the logs that belong in the time line, and the one that has everything, which is only searched for complaints.

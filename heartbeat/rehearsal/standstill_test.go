@@ -1,6 +1,7 @@
 package rehearsal_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +99,18 @@ func TestHeldUp(t *testing.T) {
 		if got := rehearsal.SaysHeldUp([2]string{rehearsal.LinuxHA, rehearsal.LinuxHA}, c.scenario, "alpha", c.text); got != c.want {
 			t.Errorf("%s, %s: %v", c.scenario, c.text, got)
 		}
+	}
+}
+
+// TestStoppingComplains: that a daemon of Linux-HA is late while it stops says nothing of the other node; everything else that it says then does, and so does what it says
+// when it has been started again.
+func TestStoppingComplains(t *testing.T) {
+	line := func(text string) string { return "Nov 30 10:00:00 alpha heartbeat: [1]: " + text }
+	late, other := "CRIT: Late heartbeat: Node beta: interval 830 ms (> deadtime)", "ERROR: should_drop_message: attempted replay attack"
+	got := rehearsal.Complaints(line(late), line("info: Heartbeat shutdown in progress. (11)"), line(late), line(other),
+		line("info: Configuration validated. Starting heartbeat 3.0.6"), line(late), line("info: Link beta:eth0 up."))
+	if want := []string{late, other, late}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
