@@ -113,7 +113,6 @@ type classic struct {
 	fresh       bool // no status of its present run has been looked at
 	left        bool // it said shutdone in this run
 	missedUs    bool // it has taken this node for dead in this run
-	leaving     bool // it has begun to stop
 	answered    bool // it answered reqnodes
 	reqnodesAt  time.Duration
 	reqnodesEnd time.Duration

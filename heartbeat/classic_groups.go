@@ -63,7 +63,7 @@ func (n *Node) convergeGroup(g *group) {
 	case g.hold == holdUnknown || g.hold == holdStuck || g.hold == holdReleasing:
 	case !g.claim && g.hold.runs() && (c.state >= rscStable || theirs && c.told):
 		n.release(g, n.whyClassic())
-	case g.claim && g.op == 0 && (g.hold == holdIdle || g.hold == holdAdopting) && c.state == rscStable && !theirs && !c.leaving && !n.isolation.cut: // what a node that stops says it gives up may still run
+	case g.claim && g.op == 0 && (g.hold == holdIdle || g.hold == holdAdopting) && c.state == rscStable && !theirs && !n.peer.stopping && !n.isolation.cut: // what a node that stops says it gives up may still run
 		if !n.classicFailed(g) {
 			n.acquire(g, n.whyClassic())
 		}
@@ -150,7 +150,7 @@ func (n *Node) classicReady() error {
 		return errors.New("Standby mode only implemented when nice_failback on: set auto_failback on or off on both nodes")
 	case c.standby.phase != standbyNone:
 		return errors.New("Standby in progress: wait until it has ended")
-	case c.leaving:
+	case n.peer.stopping:
 		return fmt.Errorf("%s is stopping: it gives everything anyway", n.peer.name)
 	case c.broken.phase != standbyNone:
 		return fmt.Errorf("%s still waits for %s resources, of which something could not be stopped here: see `heartbeat status`, mend it, then "+
@@ -166,7 +166,7 @@ func (n *Node) classicReady() error {
 // classicTimers acts on what has waited long enough.
 func (n *Node) classicTimers() {
 	c, now := &n.classic, n.now.Mono
-	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" && !c.leaving {
+	if c.receivedAt > 0 && c.state == rscReceived && now >= c.receivedAt+localTakeover && c.waiting == "" && !n.peer.stopping {
 		n.acquireLocal("the ten seconds are over")
 		n.report(Info, "local resource transition completed.")
 	}
@@ -176,7 +176,7 @@ func (n *Node) classicTimers() {
 	}
 	if c.askAt > 0 && now >= c.askAt {
 		c.askAt = 0
-		c.ask = n.nice() && !c.leaving && n.peer.member == memberActive
+		c.ask = n.nice() && !n.peer.stopping && n.peer.member == memberActive
 		if !c.ask {
 			c.askAt = now + askRetry
 		}
@@ -188,7 +188,7 @@ func (n *Node) classicTimers() {
 // tryFailback gives foreign resources back to an owner that has become stable (protocol section 7.7).
 func (n *Node) tryFailback() {
 	c := &n.classic
-	if n.cfg.Failback != FailbackOn || !c.failback || c.mine&claimForeign == 0 || n.peer.life != lifeAlive || c.left || c.leaving {
+	if n.cfg.Failback != FailbackOn || !c.failback || c.mine&claimForeign == 0 || n.peer.life != lifeAlive || c.left || n.peer.stopping {
 		return
 	}
 	if n.classicReady() != nil || n.worseConnected() {

@@ -14,7 +14,7 @@ import (
 // legacyRetry asks for own groups that this node does not hold.
 func (n *Node) legacyRetry() {
 	c, now := &n.classic, n.now.Mono
-	if n.nice() || c.dormant || c.state != rscStable || c.leaving || now < c.legacyHeld {
+	if n.nice() || c.dormant || c.state != rscStable || n.peer.stopping || now < c.legacyHeld {
 		return
 	}
 	c.legacyHeld = 0

@@ -205,7 +205,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 	}
 	if !n.nice() {
 		if m.Get(fieldInfo) == infoShutdown {
-			n.classicStops()
+			n.peer.stopping = true
 		}
 		return
 	}
@@ -216,10 +216,10 @@ func (n *Node) classicHoldings(m wire.Message) {
 	case infoOurs:
 		n.voidHandover(seq)
 	case infoShutdown:
-		if !c.leaving {
+		if !n.peer.stopping {
 			n.prepareSet(claimAll)
 		}
-		n.classicStops()
+		n.peer.stopping = true
 	case infoStandby:
 		if c.standby.phase == standbyOther && seq > c.standby.after {
 			c.standby.until = n.now.Mono + standbyWork
@@ -229,7 +229,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 		c.stableSeq = seq
 		n.classicStable(stable == "1" && !c.dormant)
 	}
-	if c.state < rscStable && c.otherStable && !c.leaving {
+	if c.state < rscStable && c.otherStable && !n.peer.stopping {
 		n.acquireLocal("the peer is stable")
 	}
 	if full {
@@ -278,9 +278,6 @@ func (n *Node) acquireLocal(reason string) {
 	c.failbackAt = max(n.now.Mono, 1)
 }
 
-// classicStops is the peer's word that it has begun to stop.
-func (n *Node) classicStops() { n.classic.leaving, n.peer.stopping = true, true }
-
 // classicLeft is the peer's shutdone: everything of it is stopped.
 func (n *Node) classicLeft() {
 	c := &n.classic
@@ -288,7 +285,7 @@ func (n *Node) classicLeft() {
 		return
 	}
 	c.left = true
-	n.peer.life = lifeLeft
+	n.peer.life, n.peer.stopping = lifeLeft, false
 	c.otherHolds, c.sayings = claimNone, nil
 	n.transition(Info, "it released everything and said shutdone", "Received shutdown notice from '%s'.", n.peer.name)
 	if n.stop.asked {

@@ -398,10 +398,11 @@ func TestMixedStoppingIsSilent(t *testing.T) {
 	for _, back := range []bool{true, false} {
 		s := newStage(t, 0, heartbeat.FailbackOff)
 		s.both()
-		s.lose(func(msg wire.Message) bool {
-			s.theirs.paused = s.theirs.paused || msg.Kind() == "resource" && msg.Get("info") == "shutdown" && msg.Get("src") == s.theirs.name
-			return false
-		})
+		s.overhear = func(m *machine, send heartbeat.Send) {
+			if m == s.theirs && send.Msg.Kind() == "resource" && send.Msg.Get("info") == "shutdown" {
+				m.paused = true
+			}
+		}
 		s.theirs.request(heartbeat.RequestStop, "")
 		s.pass(3 * time.Second)
 		if !s.theirs.paused {

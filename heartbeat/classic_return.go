@@ -93,7 +93,7 @@ func (n *Node) contestedClassic() {
 	var reason string
 	switch {
 	case overlap == claimNone:
-		if c.told || c.leaving {
+		if c.told || n.peer.stopping {
 			r.at = 0
 		}
 		return

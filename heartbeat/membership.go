@@ -112,12 +112,15 @@ const stoppingPatience = 5 * time.Second
 // silentAt is when it has been silent for its dead time.
 func (p *peer) silentAt() time.Duration { return p.lastHeard + p.patience() }
 
-// patience is its dead time, with what is added to it now.
-func (p *peer) patience() time.Duration {
+// patience is what it is allowed, and more where this node was late itself.
+func (p *peer) patience() time.Duration { return p.allowed() + p.grace }
+
+// allowed is its dead time, or what it gets while it stops.
+func (p *peer) allowed() time.Duration {
 	if p.stopping {
-		return max(p.deadtime, stoppingPatience) + p.grace
+		return max(p.deadtime, stoppingPatience)
 	}
-	return p.deadtime + p.grace
+	return p.deadtime
 }
 
 func (p *peer) deadlines(n *Node, sooner func(time.Duration)) {
@@ -541,7 +544,7 @@ func (n *Node) watchPeer() {
 			p.life = lifeDead
 			reason := "nothing heard on any link for " + silent.Round(time.Millisecond).String() + ", deadtime " + p.deadtime.String()
 			if p.stopping {
-				reason += ", of a Linux-HA node that is stopping " + max(p.deadtime, stoppingPatience).String()
+				reason += ", of a Linux-HA node that is stopping " + p.allowed().String()
 			}
 			if p.grace > 0 {
 				reason += " and " + p.grace.Round(time.Millisecond).String() + " of patience because this node itself was late"

@@ -23,7 +23,7 @@ var complains = regexp.MustCompile(`^(?i:error|crit|alert|emerg)`)
 
 // keep keeps a line of a log that complains.
 func (f *follower) keep(line string) {
-	if text := f.says.complaint(line); text != "" {
+	if text := f.reading.complaint(line); text != "" {
 		f.bad = append(f.bad, complaint{f.w.clock.Now(), text})
 	}
 }
@@ -35,18 +35,18 @@ type reading struct {
 
 // complaint is the complaint in the next line of the log, "" for none. A daemon of Linux-HA that stops does without its realtime priority: that it is late is then no
 // word about anybody else.
-func (s *reading) complaint(line string) string {
+func (r *reading) complaint(line string) string {
 	m := daemonLine.FindStringSubmatch(line)
 	if m == nil {
 		return ""
 	}
 	switch {
 	case strings.HasPrefix(m[2], "Heartbeat shutdown in progress"):
-		s.stopping = true
+		r.stopping = true
 	case strings.HasPrefix(m[2], "Configuration validated. Starting heartbeat"):
-		s.stopping = false
+		r.stopping = false
 	}
-	if !complains.MatchString(m[1]) || s.stopping && strings.HasPrefix(m[2], "Late heartbeat: ") {
+	if !complains.MatchString(m[1]) || r.stopping && strings.HasPrefix(m[2], "Late heartbeat: ") {
 		return ""
 	}
 	return m[1] + ": " + m[2]

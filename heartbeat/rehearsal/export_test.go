@@ -183,9 +183,9 @@ func Overlong(phases ...Phase) bool { return (&Run{Phases: phases}).overlong() }
 
 // Complaints are those in the log of a daemon.
 func Complaints(log ...string) (complaints []string) {
-	var s reading
+	var r reading
 	for _, line := range log {
-		if text := s.complaint(line); text != "" {
+		if text := r.complaint(line); text != "" {
 			complaints = append(complaints, text)
 		}
 	}

@@ -12,14 +12,14 @@ import (
 
 // follower reads what the programs on a node write to their logs, as it is written.
 type follower struct {
-	w      *world
-	node   *node
-	dir    string
-	mu     sync.Mutex
-	offset map[string]int64
-	rest   map[string][]byte
-	bad    []complaint
-	says   reading
+	w       *world
+	node    *node
+	dir     string
+	mu      sync.Mutex
+	offset  map[string]int64
+	rest    map[string][]byte
+	bad     []complaint
+	reading reading
 }
 
 // logNames are the logs that belong in the time line, and the one that has everything, which is only searched for complaints.
