@@ -192,7 +192,10 @@ func (n *Node) classicNewRun() {
 	c := &n.classic
 	n.ipfail = ipfail{}
 	owed := c.sweeping.due || c.sweeping.asked > 0 || len(c.requests) > 0
-	before, politely := c.kind, c.politely || c.left || n.peer.deadtime >= n.cfg.Deadtime+restartPadding // a planned quick restart
+	before := c.kind
+	// A planned quick restart is announced by a longer deadtime. It says nothing of a node that was nevertheless away for so long that it was replaced.
+	planned := n.peer.deadtime >= n.cfg.Deadtime+restartPadding && n.peer.life != lifeDead
+	politely := c.politely || c.left || planned
 	*c = classic{kind: n.peer.kind, state: c.state, mine: c.mine, receivedAt: c.receivedAt, waiting: c.waiting, newest: c.newest,
 		otherHolds: c.otherHolds, heldBefore: c.heldBefore, failback: c.failback, politely: politely}
 	if n.stop.asked {

@@ -230,7 +230,7 @@ func (p *mixedPair) mend() {
 
 // TestMixedSimulation runs many seeds of a pair of ours and Linux-HA. A failing one is replayed with SIM_SEED=n.
 func TestMixedSimulation(t *testing.T) {
-	seeds := seedsToRun(t, seedCount(t, 500, 100), 2038, 2682, 2955, 4351, 5935, 7344, 7661, 9975)
+	seeds := seedsToRun(t, seedCount(t, 500, 100), 1120, 2038, 2682, 2955, 4351, 5935, 7344, 7661, 9975)
 	steps, failures, exempt := 0, 0, 0
 	complaints := map[string]int{}
 	for _, seed := range seeds {
