@@ -128,6 +128,8 @@ type classic struct {
 	tookAt     time.Duration            // when this node last asked the peer to go standby; 0 for never
 	unanswered int                      // hand-overs in a row to which the peer did not react
 	belated    handover                 // one whose end on the other side is not to be relied on by itself: it goes on when the peer has said what it holds now
+	reportedAt time.Duration            // when scripts of the peer last reported their end; 0 for not in this run
+	held       order                    // a message that waits for the peer to be able to hear of its scripts
 	broken     handover                 // a granted hand-over that could not be carried out here, for which the peer still waits
 	requests   map[string]time.Duration // legacy: groups asked for, and when to ask again
 	owed       map[string]bool          // legacy: groups being given up, to be answered then
@@ -136,7 +138,7 @@ type classic struct {
 }
 
 func (c *classic) deadlines(n *Node, sooner func(time.Duration)) {
-	for _, t := range []time.Duration{n.legacySweepAt(), c.reqnodesAt, c.failbackAt, c.standby.until, c.askAt, c.legacyHeld, c.confirmAt} {
+	for _, t := range []time.Duration{n.legacySweepAt(), c.reqnodesAt, c.failbackAt, c.standby.until, c.askAt, c.legacyHeld, c.confirmAt, c.held.at} {
 		if t > 0 {
 			sooner(t)
 		}

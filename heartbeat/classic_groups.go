@@ -30,6 +30,7 @@ func (n *Node) convergeClassic() {
 	}
 	n.legacyOwed()
 	n.handoverStep()
+	n.sendHeld()
 	if c.sayAgain && c.state > rscInit {
 		n.sendResource("")
 	}

@@ -214,6 +214,7 @@ func (n *Node) classicHoldings(m wire.Message) {
 	}
 	switch m.Get(fieldInfo) {
 	case infoOurs:
+		n.peerReported()
 		n.voidHandover(seq)
 	case infoShutdown:
 		if !n.peer.stopping {

@@ -333,7 +333,7 @@ func (l *linuxHA) lateStandby() {
 	l.phase, l.which, l.until = lhaDone, 3, l.now.Mono+time.Hour
 	l.child(func(done func()) {
 		l.takeAll(keys, func() {
-			l.send(message("ask_resources", "rsc_hold", "all", "info", "done"))
+			l.report(message("ask_resources", "rsc_hold", "all", "info", "done"))
 			done()
 		})
 	})

@@ -11,12 +11,13 @@ import (
 
 // lhaScripts is what it runs: children side by side, rc.d scripts one after another.
 type lhaScripts struct {
-	ops      map[heartbeat.OpID]func(heartbeat.Done)
-	busy     map[string][]func() // one operation at a time on a group
-	next     heartbeat.OpID
-	queue    []func(done func())
-	children int
-	started  map[string]bool // groups that this run has started, or found running when it was to start them
+	ops       map[heartbeat.OpID]func(heartbeat.Done)
+	busy      map[string][]func() // one operation at a time on a group
+	next      heartbeat.OpID
+	queue     []func(done func())
+	children  int
+	deafUntil time.Duration   // the FIFO loses a netstring that comes before that
+	started   map[string]bool // groups that this run has started, or found running when it was to start them
 }
 
 // askResources is ask_for_resources.
@@ -34,7 +35,7 @@ func (l *linuxHA) askResources(m wire.Message, own bool) {
 		l.sayHold("0", "standby")
 		l.child(func(done func()) {
 			l.giveAll(l.keys(which), func() {
-				l.send(message("ask_resources", "rsc_hold", which.String(), "info", "done"))
+				l.report(message("ask_resources", "rsc_hold", which.String(), "info", "done"))
 				done()
 			})
 		})
@@ -46,7 +47,7 @@ func (l *linuxHA) askResources(m wire.Message, own bool) {
 		l.phase = lhaDone
 		l.child(func(done func()) {
 			l.takeAll(l.keys(which.swap()), func() {
-				l.send(message("ask_resources", "rsc_hold", which.String(), "info", "done"))
+				l.report(message("ask_resources", "rsc_hold", which.String(), "info", "done"))
 				done()
 			})
 		})
@@ -112,7 +113,7 @@ func (l *linuxHA) ownResources(forced bool) {
 			}
 		}
 		if l.nice() {
-			l.send(message("resource", "rsc_hold", l.hold.String(), "rtype", "full", "isstable", "1", "info", "req_our_resources()"))
+			l.report(message("resource", "rsc_hold", l.hold.String(), "rtype", "full", "isstable", "1", "info", "req_our_resources()"))
 		}
 		done()
 	})
@@ -182,6 +183,16 @@ func (l *linuxHA) keys(h holding) []string {
 
 // fork is how long a child takes before it does something.
 func (l *linuxHA) fork() time.Duration { return l.site.speed/4 + l.m.w.upTo(l.site.speed) }
+
+// report is a child's word to its daemon that its scripts have ended. With msgfmt netstring every second of those that follow one another within a second is lost.
+func (l *linuxHA) report(m wire.Message) {
+	if l.cfg.Netstrings && l.now.Mono < l.deafUntil {
+		l.deafUntil = 0
+		return
+	}
+	l.deafUntil = l.now.Mono + time.Second
+	l.send(m)
+}
 
 // child runs beside everything else.
 func (l *linuxHA) child(run func(done func())) {

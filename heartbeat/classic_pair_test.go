@@ -372,6 +372,60 @@ func TestMixedBelatedDone(t *testing.T) {
 	}
 }
 
+// TestMixedNetstrings has one hand-over follow another at once, with msgfmt netstring: Linux-HA must hear the end of its own scripts both times, or it waits for an
+// hour and refuses every hand-over meanwhile.
+func TestMixedNetstrings(t *testing.T) {
+	const standby, takeover = heartbeat.RequestStandby, heartbeat.RequestTakeover
+	for name, orders := range map[string][2]struct {
+		asks int // 0 is ours
+		kind heartbeat.RequestKind
+	}{
+		"ours gives back":              {{1, standby}, {0, standby}},
+		"ours takes back":              {{0, standby}, {0, takeover}},
+		"ours is asked to give back":   {{1, standby}, {1, takeover}},
+		"ours is asked to take back":   {{0, standby}, {1, standby}},
+		"ours gives what it has taken": {{0, takeover}, {0, standby}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 0, heartbeat.FailbackOff)
+			s.cfg.Netstrings = true
+			s.both()
+			holder := func(asks int, kind heartbeat.RequestKind) string { return s.cfg.Nodes[(asks+int(kind-standby)+1)%2] }
+			for _, o := range orders {
+				s.nodes[o.asks].request(o.kind, "all")
+				for want := holder(o.asks, o.kind); !s.holdsAll(want); s.pass(10 * time.Millisecond) {
+					if s.now > time.Minute {
+						t.Fatalf("%s does not hold everything\n%s", want, tail(s.world))
+					}
+				}
+				s.pass(300 * time.Millisecond)
+			}
+			s.pass(3 * time.Second)
+			for _, giver := range []int{0, 1, 0} {
+				if s.holdsAll(s.cfg.Nodes[1-giver]) {
+					continue
+				}
+				s.nodes[giver].request(standby, "all")
+				s.pass(5 * time.Second)
+				s.on(s.cfg.Nodes[1-giver], s.cfg.Nodes[1-giver])
+			}
+			if len(s.site.complaints) > 0 {
+				t.Errorf("Linux-HA logs as errors: %q", s.site.complaints)
+			}
+		})
+	}
+}
+
+// holdsAll tells whether every group runs on this node, and only there.
+func (s *stage) holdsAll(node string) bool {
+	for _, g := range s.cfg.Groups {
+		if !slices.Equal(s.owners(g.Name), []string{node}) {
+			return false
+		}
+	}
+	return true
+}
+
 // TestMixedStirs has Linux-HA wake after a standstill and say something else before its status, to a node that was isolated meanwhile: that it is heard ends the
 // isolation, and must not be taken for leave to start what it runs.
 func TestMixedStirs(t *testing.T) {

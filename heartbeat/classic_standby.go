@@ -36,14 +36,15 @@ func (n *Node) startHandover(which claim) {
 	c.otherStable = false
 	n.report(Info, "%s wants to go standby [%s]", n.cfg.Node, which)
 	c.standby = handover{phase: standbyMe, which: which, giving: true, until: n.now.Mono + standbyGrant, after: n.rx.last}
-	n.sayAsk("me")
+	n.order(n.ask("me"))
 }
 
-func (n *Node) sayAsk(info string) {
+// ask is a message of the hand-over that is under way.
+func (n *Node) ask(info string) wire.Message {
 	m := wire.New(typeAsk)
 	m.Add(fieldHold, n.classic.standby.which.String())
 	m.Add(fieldInfo, info)
-	n.send(m)
+	return m
 }
 
 // giveSet begins to release what the peer has agreed to take.
@@ -99,7 +100,7 @@ func (n *Node) classicTakeover(ev Request) error {
 	n.classic.tookAt = n.now.Mono
 	m := wire.New(typeTakeover)
 	m.Add(fieldHold, which.String())
-	n.send(m)
+	n.order(m)
 	return nil
 }
 
@@ -154,6 +155,7 @@ func (n *Node) classicAsk(m wire.Message) {
 // classicDone is the peer's word that it has finished its part of a hand-over.
 func (n *Node) classicDone(m wire.Message, which claim) {
 	c := &n.classic
+	n.peerReported()
 	switch c.standby.phase {
 	case standbyOther:
 		if n.late(m) || n.mayBeVoid(m) {
@@ -250,7 +252,7 @@ func (n *Node) grant(which claim, seq uint64) {
 	}
 	c.otherStable = false
 	c.standby = handover{phase: standbyOther, which: which, since: n.now.Mono, until: n.now.Mono + grantUsed, after: seq}
-	n.sayAsk("other")
+	n.order(n.ask("other"))
 	n.prepareSet(which.swap())
 }
 
@@ -297,7 +299,7 @@ func (n *Node) unblock() {
 	}
 	n.report(Warn, "%s answers no request: perhaps it waits for the end of an earlier hand-over", n.peer.name)
 	c.standby = handover{phase: standbyDone, which: which, giving: true, until: n.now.Mono + standbyGrant, after: n.rx.last}
-	n.sayAsk("done")
+	n.send(n.ask("done"))
 }
 
 // handoverStep says done when this node's part of a hand-over has settled.
@@ -319,7 +321,7 @@ func (n *Node) handoverStep() {
 		return
 	}
 	s.working = false
-	n.sayAsk("done")
+	n.send(n.ask("done"))
 	if s.giving {
 		n.report(Info, "Local standby process completed [%s].", s.which)
 		s.phase = standbyDone

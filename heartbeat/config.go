@@ -91,6 +91,7 @@ type Config struct {
 	Watchdog       time.Duration // this machine is reset when this daemon does not run for so long; 0: no watchdog
 	HopFudge       int           // ttl field = HopFudge + nodes + ping nodes
 	MaxRexmitDelay time.Duration // between two requests for one lost message
+	Netstrings     bool          // the nodes write msgfmt netstring, so a Linux-HA peer reads netstrings of its own children (classic_fifo.go)
 	IPFail         bool          // compare ping nodes with the peer and hand over to the better connected
 	// Lease is how long the right to answer for a group outlasts the heartbeat it was renewed with: the kernel ends it by itself. It must
 	// be below Deadtime by what the mechanism and the network may be late; 0 means that no lease is to be had.

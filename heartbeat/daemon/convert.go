@@ -18,7 +18,7 @@ func coreConfig(c *config.Config, managed bool, own func(id string) bool) heartb
 		Failback: failbacks[c.AutoFailback], FailbackDelay: c.FailbackDelay,
 		Fencing: len(c.FencingLevels()) > 0, FenceDelay: c.FenceDelay, FenceMost: fenceMost, FenceCalm: fenceCalm,
 		Start: startPolicies[c.StartPolicy], HopFudge: c.HopFudge, MaxRexmitDelay: c.MaxRexmitDelay,
-		IPFail: c.IPFail, Managed: managed, RetryFailed: c.RetryFailed,
+		IPFail: c.IPFail, Netstrings: framingOf(c) == wire.Netstring, Managed: managed, RetryFailed: c.RetryFailed,
 		DampMoves: c.DampMoves, DampWindow: c.DampWindow,
 	}
 	for _, l := range c.Links {
