@@ -184,9 +184,9 @@ func (l *linuxHA) keys(h holding) []string {
 // fork is how long a child takes before it does something.
 func (l *linuxHA) fork() time.Duration { return l.site.speed/4 + l.m.w.upTo(l.site.speed) }
 
-// report is a child's word to its daemon that its scripts have ended. With msgfmt netstring every second of those that follow one another within a second is lost.
+// report is a child's word to its daemon that its scripts have ended. With msgfmt netstring (site.forgetful) every second of those that follow one another within a second is lost.
 func (l *linuxHA) report(m wire.Message) {
-	if l.cfg.Netstrings && l.now.Mono < l.deafUntil {
+	if l.site.forgetful && l.now.Mono < l.deafUntil {
 		l.deafUntil = 0
 		return
 	}

@@ -77,6 +77,7 @@ type lhaSite struct {
 	carried    string        // heartbeat -R -C: what the previous run held and left running
 	latency    time.Duration // between a frame's arrival and its processing, at most
 	downtime   time.Duration // a stopped daemon is started again after this; 0 for never
+	forgetful  bool          // its FIFO loses what comes within a second of a netstring
 	last       *linuxHA      // the newest daemon, which may have ended
 	complaints []string      // what it logged as an error
 }

@@ -388,7 +388,7 @@ func TestMixedNetstrings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, 0, heartbeat.FailbackOff)
-			s.cfg.Netstrings = true
+			s.cfg.Netstrings, s.site.forgetful = true, true
 			s.both()
 			holder := func(asks int, kind heartbeat.RequestKind) string { return s.cfg.Nodes[(asks+int(kind-standby)+1)%2] }
 			for _, o := range orders {
